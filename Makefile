@@ -1,0 +1,68 @@
+# `make repro` and `make test` do everything, set-up included. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LOCK := requirements.lock
+
+export PATH := $(BIN):$(PATH)
+# Neither DVC nor MLflow reports on its users from here.
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+# uv does not read pip's settings: a mirror that pip is told of is passed on.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro results test lint ui seeds benchmark lock readme
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## make the virtual environment from the lock file
+
+repro: $(INSTALLED) ## run what is out of date of the pipeline, then print the results
+	dvc repro
+	@python -m stages.commands.results
+
+results: $(INSTALLED) ## print the results table of the files that are there
+	@python -m stages.commands.results
+
+test: $(INSTALLED) ## run all tests: code, data, pipeline
+	pytest
+
+lint: $(INSTALLED) ## check style and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: $(INSTALLED) ## show the runs in the browser, at http://127.0.0.1:5000
+	@python -m stages.commands.ui
+
+seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.json (half an hour)
+	python -m stages.commands.seeds
+
+benchmark: $(INSTALLED) ## time the networks against scripts as written by hand (half an hour)
+	python benchmarks/time_to_accuracy.py
+
+readme: $(INSTALLED) ## write the tables of README.md from the metrics files
+	python -m stages.commands.results --write-readme
+
+lock: $(INSTALLED) ## renew the lock file of all packages
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --upgrade --quiet --group dev pyproject.toml --output-file $(LOCK)
+
+# uv installs the lock in seconds where pip takes minutes; it is itself taken from the lock.
+$(INSTALLED): $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "ERROR: Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	       "Name another: make PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "ERROR: $(PYTHON) cannot make virtual environments; install its venv module" \
+	       "(Debian and Ubuntu: python3-venv)." >&2; exit 2; }
+	awk '/^uv==/ { p = 1 } p { print } p && !/\\$$/ { exit }' $(LOCK) > $(VENV)/uv.lock
+	python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	uv pip sync --quiet --python $(VENV) --require-hashes $(LOCK)
+	@touch $@

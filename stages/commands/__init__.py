@@ -1,0 +1,1 @@
+"""Commands for people, apart from the stages."""

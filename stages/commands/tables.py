@@ -1,0 +1,136 @@
+"""The tables that people read, made from the metrics files; nothing in them is typed by hand."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+from stages.workflow.errors import UserError
+from stages.workflow.files import file_hash, read_json
+
+README = Path("README.md")
+EVALUATION = Path("metrics/evaluate.json")
+PREPARATION = Path("metrics/prepare.json")
+SEEDS = Path("metrics/seeds.json")
+TIMES = Path("benchmarks/time_to_accuracy.json")
+TRAINING_STAGES = {
+    "baseline": "train_baseline",
+    "cnn": "train_cnn",
+    "mobilenet": "finetune_mobilenet",
+}
+TITLES = {
+    "baseline": "baseline: least squares on gray pixels",
+    "cnn": "CNN: three convolutions",
+    "mobilenet": "MobileNetV2: pretrained, fine-tuned",
+}
+Rows = list[list[str]]
+
+
+def results_rows() -> Rows:
+    """A header, then a row a model: train, validation and test accuracy, seconds of training."""
+    evaluation = read_json(EVALUATION)
+    test_images = read_json(PREPARATION)["test"]["images"]
+    rows = [["model", "train", "validation", "test (95 % interval)", "seconds"]]
+    for model, stage in TRAINING_STAGES.items():
+        training = read_json(Path("metrics") / f"{stage}.json")
+        accuracy = evaluation[model]["accuracy"]
+        rows.append(
+            [
+                TITLES[model],
+                _percent(training["train"]["accuracy"]),
+                _percent(training["validation"]["accuracy"]),
+                f"{_percent(accuracy)} ({_interval(accuracy, test_images)})",
+                seconds_of(stage, Path(f"data/models/{model}.npz")),
+            ]
+        )
+    return rows
+
+
+def seconds_of(stage: str, model: Path) -> str:
+    """Seconds that the run took which made this very model, or a dash if no log here knows."""
+    if not model.exists():
+        return "–"
+    md5 = file_hash(model, "md5")
+    for log in sorted(Path("logs").rglob(f"{stage}.json")):
+        finished = json.loads(log.read_text(encoding="utf-8"))
+        if finished["outs"].get(str(model)) == md5:
+            return f"{finished['seconds']:.0f}"
+    return "–"
+
+
+def seeds_rows() -> Rows:
+    """A header, then a row a model: mean, deviation and range of the accuracy over seeds."""
+    rows = [["model", "seeds", "validation", "test", "lowest and highest test"]]
+    for model, measured in read_json(SEEDS).items():
+        validation, test = measured["validation_accuracy"], measured["test_accuracy"]
+        rows.append(
+            [
+                TITLES[model],
+                str(measured["n"]),
+                _mean_and_deviation(validation),
+                _mean_and_deviation(test),
+                f"{_percent(test['min'])} – {_percent(test['max'])}",
+            ]
+        )
+    return rows
+
+
+def time_rows() -> Rows:
+    """A header, then a row a target: seconds of the script by hand and of the stage, ratio."""
+    rows = [["test accuracy reached", "as written by hand", "here", "ratio"]]
+    for measured in read_json(TIMES)["targets"]:
+        by_hand, ours = measured["by_hand_seconds"], measured["here_seconds"]
+        ratio = f"{by_hand / ours:.1f}×" if by_hand and ours else "–"
+        rows.append([measured["target"], _seconds(by_hand), _seconds(ours), ratio])
+    return rows
+
+
+def readme_with_tables() -> str:
+    """The README with its tables renewed.
+
+    Raises:
+        UserError: a marker is missing.
+    """
+    text = README.read_text(encoding="utf-8")
+    for name, rows in (
+        ("results", results_rows_without_seconds()),
+        ("seeds", seeds_rows()),
+        ("times", time_rows()),
+    ):
+        begin, end = f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        if not pattern.search(text):
+            raise UserError(f"{README}: lacks the marker {begin}; put it where the table belongs")
+        table = f"{begin}\n{_markdown(rows)}\n{end}"
+        text = pattern.sub(table.replace("\\", r"\\"), text)
+    return text
+
+
+def results_rows_without_seconds() -> Rows:
+    """The results table without its last column, which differs from machine to machine."""
+    return [row[:-1] for row in results_rows()]
+
+
+def _markdown(rows: Rows) -> str:
+    header, *body = rows
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *body))
+
+
+def _interval(accuracy: float, n: int) -> str:
+    interval = binomtest(round(accuracy * n), n).proportion_ci(method="wilson")
+    return f"{_percent(interval.low)} – {_percent(interval.high)}"
+
+
+def _mean_and_deviation(measured: dict[str, Any]) -> str:
+    return f"{100 * measured['mean']:.2f} ± {100 * measured['std']:.2f} %"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "not reached" if seconds is None else f"{seconds:.0f} s"

@@ -1,0 +1,44 @@
+"""Show the runs in the browser.
+
+Serves the project's own database on this machine only; where MLFLOW_TRACKING_URI names a server,
+that server has the pages.
+"""
+
+import argparse
+import os
+import sys
+
+from stages.tracking import environment
+from stages.workflow.command import run_reporting_mistakes
+from stages.workflow.errors import UserError
+
+
+def main() -> None:
+    """Start MLflow's pages."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=5000, help="on 127.0.0.1 (default: 5000)")
+    arguments = parser.parse_args()
+    run_reporting_mistakes(lambda: serve(arguments.port))
+
+
+def serve(port: int) -> None:
+    """Become MLflow's server.
+
+    Raises:
+        UserError: the runs are on a server, or there are none yet.
+    """
+    if not environment.store_is_local():
+        uri = environment.tracking_uri()
+        raise UserError(f"the runs are at {uri} (MLFLOW_TRACKING_URI); open its page")
+    if not environment.database_path().exists():
+        raise UserError("there are no runs yet; make some with `make repro`")
+    environment.prepare_environment()
+    print(f"Runs: http://127.0.0.1:{port}  (end with Ctrl-C)", flush=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--backend-store-uri", environment.tracking_uri()]
+    command += ["--default-artifact-root", environment.artifacts_path().as_uri()]
+    os.execv(sys.executable, command)  # noqa: S606  # arguments of our own, and no shell
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pictures, drawn the same byte for byte from the same numbers."""

@@ -1,0 +1,1 @@
+"""The three classifiers, how they are trained and how they are stored."""

@@ -1,0 +1,156 @@
+"""The small CNN: three convolutions, two poolings, two fully connected layers."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import layers
+
+from stages.data.splits import Split
+from stages.models.augmentation import augment
+from stages.models.logits import output_units
+from stages.models.network import NetworkClassifier, from_stored, make_repeatable
+from stages.models.storage import StoredModel
+from stages.models.training import Batches, EpochReport, compile_network, targets, train
+from stages.workflow.params import CnnRecipe
+
+CONVOLUTIONS = ("conv_1", "conv_2", "conv_3")
+
+
+def build_cnn(
+    *,
+    n_classes: int,
+    input: str,  # noqa: A002  # the key's name in params.yaml
+    pixel_mean: Sequence[float],
+    pixel_std: Sequence[float],
+    filters: Sequence[int],
+    kernel_sizes: Sequence[int],
+    dense_units: int,
+    dropout: float,
+    batch_norm: bool,
+) -> keras.Model:
+    """Build the network.
+
+    Args:
+        n_classes: how many classes it tells apart.
+        input: `color` or `grayscale`.
+        pixel_mean: subtracted from the pixels in [0, 1], a value a channel.
+        pixel_std: by which they are then divided.
+        filters: of the three convolutions.
+        kernel_sizes: side of their filters in pixels.
+        dense_units: of the fully connected layer before the last.
+        dropout: share of the flattened activations dropped in training.
+        batch_norm: whether batch normalization follows each convolution and its pooling.
+
+    Returns:
+        A network from images uint8 [n, 32, 32, 3] to logits float32 [n, output_units].
+    """
+    images = keras.Input((32, 32, 3), dtype="uint8", name="images")
+    flow = layers.Rescaling(1 / 255, name="to_unit_range")(images)
+    if input == "grayscale":
+        flow = keras.ops.image.rgb_to_grayscale(flow)
+    variance = np.square(pixel_std)
+    flow = layers.Normalization(mean=pixel_mean, variance=variance, name="standardize")(flow)
+    for index, name in enumerate(CONVOLUTIONS):
+        flow = layers.Conv2D(filters[index], kernel_sizes[index], name=name)(flow)
+        # Pooling before ReLU gives the same as after it, for a quarter of the work.
+        if index < 2:
+            flow = layers.MaxPooling2D(2, name=f"{name}_pool")(flow)
+        if batch_norm:
+            flow = layers.BatchNormalization(name=f"{name}_norm")(flow)
+        flow = layers.ReLU(name=f"{name}_relu")(flow)
+    flow = layers.Flatten(name="flatten")(flow)
+    flow = layers.Dropout(dropout, name="dropout")(flow)
+    flow = layers.Dense(dense_units, activation="relu", name="dense")(flow)
+    logits = layers.Dense(output_units(n_classes), name="logits")(flow)
+    return keras.Model(images, logits, name="cnn")
+
+
+def train_cnn(
+    training: Split,
+    validation: Split,
+    classes: list[str],
+    recipe: CnnRecipe,
+    seed: int,
+    report: EpochReport,
+) -> tuple[NetworkClassifier, pd.DataFrame]:
+    """Train the network.
+
+    Args:
+        training: images to learn from.
+        validation: images on which each epoch is measured; nothing is learned from them.
+        classes: names of the classes.
+        recipe: architecture and training.
+        seed: of everything random.
+        report: called after each epoch.
+
+    Returns:
+        The classifier and its learning curves (see `training.train`).
+    """
+    make_repeatable(seed)
+    settings = _build_settings(training.images, len(classes), recipe)
+    network = build_cnn(**settings)
+    change = partial(augment, mirror=recipe.mirror, shift=recipe.shift)
+    batches = Batches(
+        lambda chosen, generator: change(training.images[chosen], generator),
+        targets(training.labels, len(classes)),
+        recipe.batch_size,
+        seed,
+    )
+    compile_network(network, recipe, len(classes), len(batches) * recipe.epochs)
+    measured_on = (validation.images, targets(validation.labels, len(classes)))
+    curves = train(network, batches, measured_on, recipe, report)
+    return NetworkClassifier("cnn", classes, settings, network, recipe.average_with_mirror), curves
+
+
+def _build_settings(images: np.ndarray, n_classes: int, recipe: CnnRecipe) -> dict[str, Any]:
+    """Arguments of `build_cnn`, as JSON can hold them."""
+    mean, std = _pixel_statistics(images, recipe)
+    architecture = recipe.model_dump(
+        include={"input", "filters", "kernel_sizes", "dense_units", "dropout", "batch_norm"}
+    )
+    return {"n_classes": n_classes, "pixel_mean": mean, "pixel_std": std, **architecture}
+
+
+def _pixel_statistics(images: np.ndarray, recipe: CnnRecipe) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the pixels in [0, 1] that the network sees, a value each."""
+    channels = 1 if recipe.input == "grayscale" else 3
+    if not recipe.standardize:
+        return [0.0] * channels, [1.0] * channels
+    pixels = images.astype(np.float32) / 255
+    if channels == 1:
+        pixels = keras.ops.convert_to_numpy(keras.ops.image.rgb_to_grayscale(pixels))
+    axes = (0, 1, 2)
+    return (
+        pixels.mean(axes, dtype=np.float64).tolist(),
+        pixels.std(axes, dtype=np.float64).tolist(),
+    )
+
+
+def load_cnn(stored: StoredModel) -> NetworkClassifier:
+    """The classifier that a file holds."""
+    return from_stored(stored, build_cnn)
+
+
+def first_filters(network: keras.Model) -> np.ndarray:
+    """The filters of the first layer, float32 [filters, height, width, channels]."""
+    kernel: np.ndarray = network.get_layer(CONVOLUTIONS[0]).kernel.numpy()
+    return np.moveaxis(kernel, -1, 0)
+
+
+def response_maps(network: keras.Model, image: np.ndarray) -> dict[str, np.ndarray]:
+    """What each convolution answers to an image, after pooling and ReLU.
+
+    Args:
+        network: made by `build_cnn`.
+        image: uint8 [32, 32, 3].
+
+    Returns:
+        By name of the layer: float32 [filters, height, width].
+    """
+    outputs = {name: network.get_layer(f"{name}_relu").output for name in CONVOLUTIONS}
+    maps = keras.Model(network.input, outputs).predict(image[None], verbose=0)
+    return {name: np.moveaxis(maps[name][0], -1, 0) for name in CONVOLUTIONS}

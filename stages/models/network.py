@@ -1,0 +1,100 @@
+"""What the two networks have in common: a Keras model from raw images to logits."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Must be set before TensorFlow is imported: no information lines of its C++ part.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import keras
+import tensorflow as tf
+
+from stages.models.logits import probabilities
+from stages.models.storage import StoredModel
+from stages.workflow.errors import UserError
+
+# Images. MobileNet's feature maps of 10 fit the cache of a CPU: half the time of 50.
+PREDICTION_BATCH = 10
+
+
+@dataclass(frozen=True)
+class NetworkClassifier:
+    """A trained network.
+
+    Attributes:
+        kind: `cnn` or `mobilenet`.
+        classes: names of the classes.
+        settings: arguments of the function that builds `network` (see `from_stored`).
+        network: from images uint8 [n, 32, 32, 3] to logits float32 [n, output_units].
+        average_with_mirror: whether an answer is the average over the image and its mirror image.
+    """
+
+    kind: str
+    classes: list[str]
+    settings: dict[str, Any]
+    network: keras.Model
+    average_with_mirror: bool
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities, float64 [n, classes], of images uint8 [n, 32, 32, 3]."""
+        logits = self._logits(images)
+        if self.average_with_mirror:
+            logits = (logits + self._logits(images[:, :, ::-1])) / 2
+        return probabilities(logits)
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        logits: np.ndarray = self.network.predict(images, PREDICTION_BATCH, verbose=0)
+        return logits
+
+    def to_stored(self) -> StoredModel:
+        """The model as it is written to a file."""
+        settings = {**self.settings, "average_with_mirror": self.average_with_mirror}
+        return StoredModel(self.kind, self.classes, settings, named_weights(self.network))
+
+
+def from_stored(stored: StoredModel, build: Callable[..., keras.Model]) -> NetworkClassifier:
+    """The classifier of a file: `build(**settings)` makes the network, the arrays are its weights.
+
+    Raises:
+        UserError: the arrays do not fit the network.
+    """
+    settings = dict(stored.settings)
+    average_with_mirror = settings.pop("average_with_mirror")
+    network = build(**settings)
+    set_named_weights(network, stored.arrays)
+    return NetworkClassifier(stored.kind, stored.classes, settings, network, average_with_mirror)
+
+
+def named_weights(network: keras.Model) -> dict[str, np.ndarray]:
+    """All weights of a network, trained or not, by their path in it."""
+    return {weight.path: weight.numpy() for weight in network.weights}
+
+
+def set_named_weights(network: keras.Model, arrays: dict[str, np.ndarray]) -> None:
+    """Give a network the weights of `named_weights`.
+
+    Raises:
+        UserError: a weight is missing, is left over or has another shape.
+    """
+    expected = {weight.path: tuple(weight.shape) for weight in network.weights}
+    given = {path: array.shape for path, array in arrays.items()}
+    if expected != given:
+        odd = sorted(path for path, _ in expected.items() ^ given.items())
+        raise UserError(
+            f"the stored {network.name} does not fit this version of the code ({odd[0]} and "
+            f"{len(odd) - 1} other weights differ); train it anew with `dvc repro`"
+        )
+    for weight in network.weights:
+        weight.assign(arrays[weight.path])
+
+
+def make_repeatable(seed: int) -> None:
+    """Make what follows repeat bit for bit on this machine, from a seed.
+
+    Across machines the last digits differ: the CPU kernels do (oneDNN issue 1443).
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()

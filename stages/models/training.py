@@ -1,0 +1,167 @@
+"""How both networks are trained: targets, loss, optimizer, batches, epochs."""
+
+import math
+import sys
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pandas as pd
+
+from stages.models.logits import output_units
+from stages.workflow.params import TrainingParams
+
+EpochReport = Callable[[int, dict[str, float]], None]
+SGD_MOMENTUM = 0.9
+
+
+def targets(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """Targets of the loss, float32 [n, output_units], for labels int [n]."""
+    if output_units(n_classes) == 1:
+        positive: np.ndarray = labels[:, None].astype(np.float32)
+        return positive
+    one_hot: np.ndarray = np.eye(n_classes, dtype=np.float32)[labels]
+    return one_hot
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras has no type hints
+    """Batches in a new order each epoch, each drawn and augmented from one seeded generator."""
+
+    def __init__(
+        self,
+        select: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+        targets: np.ndarray,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        """Prepare the first epoch.
+
+        Args:
+            select: gives the network's inputs for some indices, augmented with the generator.
+            targets: float32 [n, output_units].
+            batch_size: images a step; the last batch of an epoch may be smaller.
+            seed: of the order and the augmentation.
+        """
+        super().__init__()
+        self._select = select
+        self._targets = targets
+        self._batch_size = batch_size
+        self._generator = np.random.default_rng(seed)
+        self._order = self._generator.permutation(len(targets))
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._targets) / self._batch_size)
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self._order[step * self._batch_size : (step + 1) * self._batch_size]
+        return self._select(chosen, self._generator), self._targets[chosen]
+
+    def on_epoch_end(self) -> None:
+        """Draw a new order."""
+        self._order = self._generator.permutation(len(self._targets))
+
+
+def compile_network(
+    network: keras.Model, settings: TrainingParams, n_classes: int, steps: int
+) -> None:
+    """Give a network its loss (cross-entropy) and optimizer.
+
+    Args:
+        network: with logits as output.
+        settings: of the training.
+        n_classes: how many classes there are.
+        steps: length of the whole training, in batches, over which the learning rate changes.
+    """
+    binary = output_units(n_classes) == 1
+    losses = keras.losses
+    loss_class = losses.BinaryCrossentropy if binary else losses.CategoricalCrossentropy
+    network.compile(
+        loss=loss_class(from_logits=True, label_smoothing=settings.label_smoothing),
+        optimizer=_optimizer(settings, steps),
+        metrics=[
+            keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)
+            if binary
+            else keras.metrics.CategoricalAccuracy("accuracy")
+        ],
+    )
+
+
+def _optimizer(settings: TrainingParams, steps: int) -> keras.optimizers.Optimizer:
+    arguments = {"weight_decay": settings.weight_decay or None}
+    if settings.weight_averaging:
+        arguments |= {"use_ema": True, "ema_momentum": settings.weight_averaging}
+    rate = _learning_rate(settings, steps)
+    match settings.optimizer:
+        case "rmsprop":
+            return keras.optimizers.RMSprop(rate, **arguments)
+        case "adamw":
+            return keras.optimizers.AdamW(rate, **arguments)
+        case "sgd":
+            return keras.optimizers.SGD(rate, momentum=SGD_MOMENTUM, nesterov=True, **arguments)
+
+
+def _learning_rate(
+    settings: TrainingParams, steps: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    rising = round(settings.warmup * steps)
+    falling = max(steps - rising, 1)
+    end = 0.0 if settings.schedule == "cosine" else 1.0  # as a share of the highest rate
+    if not rising and end:
+        return settings.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if rising else settings.learning_rate,
+        decay_steps=falling,
+        alpha=end,
+        warmup_target=settings.learning_rate if rising else None,
+        warmup_steps=rising,
+    )
+
+
+def train(
+    network: keras.Model,
+    batches: Batches,
+    validation: tuple[np.ndarray, np.ndarray],
+    settings: TrainingParams,
+    report: EpochReport,
+    *,
+    epochs_before: int = 0,
+) -> pd.DataFrame:
+    """Train a compiled network; with weight averaging it ends with the averaged weights.
+
+    Args:
+        network: compiled by `compile_network`.
+        batches: the training images.
+        validation: inputs and targets on which each epoch is measured.
+        settings: of the training.
+        report: called after each epoch with its number from 1 and its measures.
+        epochs_before: epochs of an earlier phase, from which the numbers go on.
+
+    Returns:
+        A row an epoch: epoch, train_loss and train_accuracy (as trained, with augmentation and
+        dropout), validation_loss, validation_accuracy.
+    """
+    rows: list[dict[str, float]] = []
+
+    def record(epoch: int, logs: dict[str, float]) -> None:
+        measures = {
+            f"{split}_{name}": float(logs[prefix + name])
+            for split, prefix in (("train", ""), ("validation", "val_"))
+            for name in ("loss", "accuracy")
+        }
+        number = epochs_before + epoch + 1
+        rows.append({"epoch": number, **measures})
+        report(number, measures)
+
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=record)]
+    if settings.weight_averaging:
+        callbacks.append(keras.callbacks.SwapEMAWeights())  # in place whenever it is measured
+    network.fit(
+        batches,
+        epochs=settings.epochs,
+        validation_data=validation,
+        validation_batch_size=250,
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 0,
+        shuffle=False,  # `Batches` draws the order
+    )
+    return pd.DataFrame(rows)

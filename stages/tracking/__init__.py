@@ -1,0 +1,1 @@
+"""The bridge from DVC to MLflow."""

@@ -1,0 +1,1 @@
+"""What every stage stands on: parameters, files, errors and the way a stage is run."""

