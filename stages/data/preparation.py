@@ -26,9 +26,18 @@ def make_splits(
 
     Returns:
         The splits by their name, each in CIFAR-10's order.
+
+    Raises:
+        UserError: there would be fewer validation images than classes.
     """
     training = _pick(cifar10.train_images, cifar10.train_labels, classes, limit_per_class, seed)
     test = _pick(cifar10.test_images, cifar10.test_labels, classes, limit_per_class, seed)
+    if round(validation_fraction * len(training)) < len(classes):
+        raise UserError(
+            f"params.yaml: data.validation_fraction: {validation_fraction} of {len(training)} "
+            f"training images is fewer than one for each of {len(classes)} classes; raise it or "
+            "data.limit_per_class"
+        )
     learn, choose = train_test_split(
         np.arange(len(training)),
         test_size=validation_fraction,

@@ -19,11 +19,13 @@ from keras import layers
 from stages.models.logits import output_units
 from stages.models.network import NetworkClassifier, from_stored
 from stages.models.storage import StoredModel
+from stages.workflow.errors import UserError
 
 VariantName = Literal["torch", "keras"]
 LAST_BLOCK = 16
 FEATURES = 1280
 POOL = "pool"
+HEAD = "logits"
 
 # Table 2 of the paper: expansion, output channels, repeats, stride of the first.
 INVERTED_RESIDUALS = (
@@ -88,7 +90,7 @@ def build_mobilenet(
     flow = _convolutions(flow, expected)
     flow = layers.GlobalAveragePooling2D(name=POOL)(flow)
     flow = layers.Dropout(dropout, name="dropout")(flow)
-    logits = layers.Dense(output_units(n_classes), name="logits")(flow)
+    logits = layers.Dense(output_units(n_classes), name=HEAD)(flow)
     return keras.Model(images, logits, name="mobilenet")
 
 
@@ -152,12 +154,22 @@ def load_pretrained(
         network: made by `build_mobilenet`.
         arrays: by name as `layer/weight`, as `fetch_mobilenet` writes them.
         variant: which weights they are.
+
+    Raises:
+        UserError: weights of a layer are missing or have another shape.
     """
     epsilon = VARIANTS[variant].epsilon
+    with_weights = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
     for layer in network.layers:
-        if f"{layer.name}/kernel" in arrays:
-            kernel, bias = folded(arrays, layer.name, epsilon)
-            layer.set_weights([kernel.reshape(layer.kernel.shape), bias])
+        if isinstance(layer, with_weights) and layer.name != HEAD:
+            try:
+                kernel, bias = folded(arrays, layer.name, epsilon)
+                layer.set_weights([kernel.reshape(layer.kernel.shape), bias])
+            except (KeyError, ValueError) as error:
+                raise UserError(
+                    f"the pretrained weights do not fit the layer {layer.name} ({error}); "
+                    "MobileNetV2 with alpha 1.0 is wanted"
+                ) from error
 
 
 def folded(

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-# Must be set before TensorFlow is imported: no information lines of its C++ part.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Must be set before TensorFlow is imported: no information lines of its C++ part, and no GPU, on
+# which training would not repeat bit for bit.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import keras
 import tensorflow as tf
 
@@ -63,7 +65,13 @@ def from_stored(stored: StoredModel, build: Callable[..., keras.Model]) -> Netwo
     """
     settings = dict(stored.settings)
     average_with_mirror = settings.pop("average_with_mirror")
-    network = build(**settings)
+    try:
+        network = build(**settings)
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(
+            f"the stored {stored.kind} does not fit this version of the code ({error}); train it "
+            "anew with `dvc repro`"
+        ) from error
     set_named_weights(network, stored.arrays)
     return NetworkClassifier(stored.kind, stored.classes, settings, network, average_with_mirror)
 

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pandas as pd
 
 from stages.workflow.errors import UserError
 
+# What NumPy and zipfile raise for truncated, altered and foreign files.
+UNREADABLE = (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 JSON_DECIMALS = 6  # finer than any interval that 2,000 images allow
 
 
@@ -23,15 +26,16 @@ def replacing(path: Path) -> Iterator[Path]:
     A process that is killed in the block leaves `path` as it was. The unfinished file has a fixed
     name, so that the next run overwrites it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
         unfinished.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error}); free space or fix rights") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # the error that led here is the one to tell
+            unfinished.unlink(missing_ok=True)
 
 
 def file_hash(path: Path, algorithm: str) -> str:
@@ -62,6 +66,8 @@ def read_json(path: Path) -> dict[str, Any]:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise _missing(path) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error}); run `dvc repro`") from error
     except ValueError as error:
         raise UserError(f"{path}: is not JSON ({error}); run `dvc repro`") from error
     return values
@@ -86,11 +92,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         UserError: the file is missing, truncated or altered.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise _missing(path) from None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         message = f"{path}: cannot be read ({error}); delete it and run `dvc repro`"
         raise UserError(message) from error
 

@@ -149,7 +149,7 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
         values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); restore it from Git") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
         what = " ".join(str(error).split())
         raise UserError(f"{path}: is not YAML ({what}); mend that line") from None
     if not isinstance(values, dict):
@@ -163,9 +163,9 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def _explain(path: Path, error: ErrorDetails) -> str:
-    location = [part for part in error["loc"] if isinstance(part, int) or _is_key(part)]
+    location = list(error["loc"])
     key = ".".join(str(part) for part in location)
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "invalid_key"):
         known = ", ".join(_keys_at(location[:-1]))
         return f"{path}: {key}: unknown key; known here: {known}; correct or remove it"
     if error["type"] == "missing":
@@ -174,11 +174,6 @@ def _explain(path: Path, error: ErrorDetails) -> str:
         return f"{path}: {key}.{error['ctx']['error']}"
     given = error["input"]
     return f"{path}: {key}: {given!r} is not allowed; allowed: {_legal(location)}; correct it"
-
-
-def _is_key(part: str) -> bool:
-    """Whether a part of an error's location is a key; pydantic also names the arms of a union."""
-    return part.isidentifier() and part not in ("int", "str", "none")
 
 
 def _keys_at(location: list[int | str]) -> list[str]:

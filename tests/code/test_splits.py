@@ -1,0 +1,243 @@
+"""The splits keep their promises, or `prepare` says which one is broken."""
+
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.data.cifar10 import CLASS_NAMES, Cifar10
+from stages.data.preparation import (
+    check_promises,
+    exact_duplicates,
+    make_splits,
+    near_duplicates,
+)
+from stages.data.splits import Split
+from stages.workflow.errors import UserError
+from stages.workflow.params import DataParams
+
+TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 15
+CARS = ["automobile", "truck"]
+Draw = Callable[[int, int], np.ndarray]
+
+
+def draw_images(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(60, 180, (n, 32, 32, 3), dtype=np.uint8)
+
+
+def draw_cifar10() -> Cifar10:
+    generator = np.random.default_rng(0)
+    train, test = (
+        generator.permutation(np.repeat(np.arange(10, dtype=np.uint8), n))
+        for n in (TRAIN_PER_CLASS, TEST_PER_CLASS)
+    )
+    return Cifar10(draw_images(len(train), 1), train, draw_images(len(test), 2), test)
+
+
+CIFAR10 = draw_cifar10()
+
+
+def splits_of(
+    classes: list[str], fraction: float = 0.1, limit: int | None = None, seed: int = 0
+) -> dict[str, Split]:
+    return make_splits(CIFAR10, classes, fraction, limit, seed)
+
+
+CHOICES = st.permutations(CLASS_NAMES).flatmap(
+    lambda names: st.integers(2, 10).map(lambda n: names[:n])
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(CHOICES, st.floats(0.1, 0.5), st.none() | st.integers(10, 50), st.integers(0, 2**31 - 1))
+def test_whatever_is_chosen_the_splits_are_true_apart_balanced_and_in_order(
+    classes: list[str], fraction: float, limit: int | None, seed: int
+) -> None:
+    splits = splits_of(classes, fraction, limit, seed)
+    assert list(splits) == ["train", "validation", "test"]
+    of_source = {
+        "train": (CIFAR10.train_images, CIFAR10.train_labels),
+        "validation": (CIFAR10.train_images, CIFAR10.train_labels),
+        "test": (CIFAR10.test_images, CIFAR10.test_labels),
+    }
+    for name, split in splits.items():
+        images, labels = of_source[name]
+        np.testing.assert_array_equal(split.images, images[split.indices], strict=True)
+        assert [classes[label] for label in split.labels] == [
+            CLASS_NAMES[label] for label in labels[split.indices]
+        ]
+        assert split.labels.dtype == split.indices.dtype == np.int64
+        assert (np.diff(split.indices) > 0).all()
+        counts = np.bincount(split.labels, minlength=len(classes))
+        assert counts.max() - counts.min() <= 1
+    assert not set(splits["train"].indices) & set(splits["validation"].indices)
+    of_each = min(limit or TRAIN_PER_CLASS, TRAIN_PER_CLASS)
+    used = len(splits["train"]) + len(splits["validation"])
+    assert used == of_each * len(classes)
+    assert len(splits["validation"]) == pytest.approx(fraction * used, abs=1)
+    assert len(splits["test"]) == min(limit or TEST_PER_CLASS, TEST_PER_CLASS) * len(classes)
+    check_promises(splits, classes)
+
+
+def test_the_same_seed_gives_the_same_splits_and_another_seed_others() -> None:
+    first, again, other = (splits_of(CARS, seed=seed) for seed in (0, 0, 1))
+    for name in first:
+        np.testing.assert_array_equal(first[name].indices, again[name].indices)
+    assert set(first["validation"].indices) != set(other["validation"].indices)
+    np.testing.assert_array_equal(first["test"].indices, other["test"].indices)
+    limited = [set(splits_of(CARS, limit=10, seed=seed)["test"].indices) for seed in (0, 1)]
+    assert limited[0] != limited[1]
+
+
+def test_without_a_limit_every_image_of_the_classes_is_used_once() -> None:
+    splits = splits_of(CARS)
+    wanted = [CLASS_NAMES.index(name) for name in CARS]
+    used = np.concatenate([splits["train"].indices, splits["validation"].indices])
+    expected = np.flatnonzero(np.isin(CIFAR10.train_labels, wanted))
+    np.testing.assert_array_equal(np.sort(used), expected)
+
+
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_the_smallest_trial_that_params_allow_has_images_of_each_class(n_classes: int) -> None:
+    params = DataParams(
+        sources=["npm"],
+        classes=list(CLASS_NAMES[:n_classes]),
+        validation_fraction=0.01,
+        limit_per_class=10,
+        seed=0,
+    )
+    try:
+        splits = splits_of(
+            [*params.classes], params.validation_fraction, params.limit_per_class, params.seed
+        )
+    except UserError as error:
+        assert "validation_fraction" in str(error)  # noqa: PT017 -- a plain message is as good
+    else:
+        assert set(splits["validation"].labels) == set(range(n_classes))
+
+
+def good_splits() -> dict[str, Split]:
+    sizes = {"train": 20, "validation": 4, "test": 10}
+    return {
+        name: Split(draw_images(n, seed), np.arange(n) % 2, np.arange(n))
+        for seed, (name, n) in enumerate(sizes.items())
+    }
+
+
+def broken_message(splits: dict[str, Split]) -> str:
+    check_promises(good_splits(), CARS)  # it is the change that breaks it
+    with pytest.raises(UserError) as caught:
+        check_promises(splits, CARS)
+    text = str(caught.value)
+    assert text.startswith("data/cifar10.npz: a promise of the data is broken in ")
+    assert text.endswith("delete the file and run `dvc repro`, or choose other data.classes")
+    assert "\n" not in text
+    return text
+
+
+def change(splits: dict[str, Split], name: str, **arrays: np.ndarray) -> dict[str, Split]:
+    return {**splits, name: Split(**{**vars(splits[name]), **arrays})}
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
+def test_images_of_another_type_or_shape_are_told(name: str) -> None:
+    splits = good_splits()
+    images = splits[name].images
+    n = len(images)
+    text = broken_message(change(splits, name, images=images / np.float32(255)))
+    assert f"in {name}: images are float32 [{n}, 32, 32, 3], not uint8 [{n}, 32, 32, 3]" in text
+    text = broken_message(change(splits, name, images=images.transpose(0, 3, 1, 2)))
+    assert f"in {name}: images are uint8 [{n}, 3, 32, 32], not uint8 [{n}, 32, 32, 3]" in text
+    text = broken_message(change(splits, name, images=images[1:]))
+    assert f"in {name}: images are uint8 [{n - 1}, 32, 32, 3], not uint8 [{n}, 32," in text
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_empty_pictures_are_told(value: int) -> None:
+    splits = good_splits()
+    constant = np.full_like(splits["test"].images, value)
+    text = broken_message(change(splits, "test", images=constant))
+    assert "in test: all pixels have one value" in text
+
+
+def test_classes_that_are_not_balanced_are_told_with_their_counts() -> None:
+    splits = good_splits()
+    labels = splits["train"].labels.copy()
+    labels[0] = 1  # 9 and 11
+    text = broken_message(change(splits, "train", labels=labels))
+    assert "in train: the classes are not balanced: {'automobile': 9, 'truck': 11}" in text
+
+
+def test_a_label_that_no_class_has_is_told() -> None:
+    splits = good_splits()
+    labels = splits["test"].labels.copy()
+    labels[:] = np.arange(len(labels)) % 3
+    assert "in test: the classes are not balanced" in broken_message(
+        change(splits, "test", labels=labels)
+    )
+
+
+@pytest.mark.parametrize(("first", "second"), [*combinations(["train", "validation", "test"], 2)])
+def test_an_image_that_is_in_two_splits_is_told_with_its_places(first: str, second: str) -> None:
+    splits = good_splits()
+    images = splits[second].images.copy()
+    images[2] = splits[first].images[3]
+    text = broken_message(change(splits, second, images=images))
+    assert f"in {first} and {second}: 1 images are in both, as number 3 of {first} and 2" in text
+
+
+def test_an_image_twice_in_one_split_breaks_no_promise() -> None:
+    splits = good_splits()
+    images = splits["train"].images.copy()
+    images[2] = images[3]
+    splits = change(splits, "train", images=images)
+    assert exact_duplicates(splits) == []
+    check_promises(splits, CARS)
+
+
+def smooth_images(n: int, seed: int) -> np.ndarray:
+    """Blurred noise: neighbouring pixels are alike, as in photos."""
+    coarse = np.random.default_rng(seed).integers(60, 180, (n, 4, 4, 3), dtype=np.uint8)
+    return coarse.repeat(8, axis=1).repeat(8, axis=2)
+
+
+@pytest.mark.parametrize("draw", [draw_images, smooth_images])
+def test_copies_that_are_brighter_mirrored_or_recoded_are_found(draw: Draw) -> None:
+    images = draw(40, 0)
+    generator = np.random.default_rng(1)
+    copies = {
+        "same": images,
+        "brighter": images + np.uint8(40),
+        "more contrast": (images * 1.2).astype(np.uint8),
+        "mirrored": images[:, :, ::-1],
+        "brighter and mirrored": images[:, :, ::-1] + np.uint8(40),
+        "re-coded": images + generator.integers(0, 4, images.shape, dtype=np.uint8),
+    }
+    for name, copied in copies.items():
+        found = near_duplicates(copied, images)
+        assert found.dtype == bool
+        assert found.shape == (40,)
+        assert found.all(), name
+
+
+@pytest.mark.parametrize("draw", [draw_images, smooth_images])
+def test_images_that_have_nothing_to_do_with_each_other_are_not_taken_for_copies(
+    draw: Draw,
+) -> None:
+    assert not near_duplicates(draw(100, 0), draw(200, 1)).any()
+    upside_down = draw(40, 0)[:, ::-1]
+    assert not near_duplicates(upside_down, draw(40, 0)).any()
+
+
+def test_only_the_copy_is_counted_however_many_images_there_are() -> None:
+    images, others = draw_images(1003, 0), draw_images(50, 1)  # more than are compared at once
+    images[1002] = others[49, :, ::-1]
+    assert np.flatnonzero(near_duplicates(images, others)).tolist() == [1002]
+
+
+def test_a_picture_of_one_color_is_no_copy_of_another() -> None:
+    black, white = np.zeros((1, 32, 32, 3), np.uint8), np.full((1, 32, 32, 3), 255, np.uint8)
+    assert not near_duplicates(black, white).any()

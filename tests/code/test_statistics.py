@@ -1,0 +1,161 @@
+"""The numbers in the comparison table are the ones that their names promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from stages.models.logits import output_units, probabilities
+from stages.statistics.classification import (
+    accuracy_and_loss,
+    classification_metrics,
+    roc_points,
+)
+
+NAMES = {
+    *("accuracy", "balanced_accuracy", "precision", "recall", "f1"),
+    *("roc_auc", "log_loss", "brier"),
+}
+
+
+def of_two(second: list[float]) -> np.ndarray:
+    return np.column_stack([1 - np.array(second), second])
+
+
+def test_a_worked_example_with_two_classes() -> None:
+    # Answers 0 0 1 1 1: four of five right; of three cars two are found, of two trucks both; of
+    # three answers "truck" two are right. Of the 3 x 2 pairs of a car and a truck only (0.7, 0.6)
+    # is in the wrong order.
+    found = classification_metrics(np.array([0, 0, 0, 1, 1]), of_two([0.1, 0.3, 0.7, 0.9, 0.6]))
+    own = np.array([0.9, 0.7, 0.3, 0.9, 0.6])  # what was given to the right class
+    expected = {
+        "accuracy": 4 / 5,
+        "balanced_accuracy": (2 / 3 + 2 / 2) / 2,
+        "precision": 2 / 3,
+        "recall": 2 / 2,
+        "f1": 2 * (2 / 3) / (2 / 3 + 1),
+        "roc_auc": 5 / 6,
+        "log_loss": -np.log(own).sum() / 5,  # 0.456439
+        "brier": (0.01 + 0.09 + 0.49 + 0.01 + 0.16) / 5,
+    }
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert found["log_loss"] == pytest.approx(0.456439, abs=1e-6)
+
+
+def test_a_worked_example_with_three_classes() -> None:
+    # Answers 0 1 0 1. By class: precision 1/2, 1/2, 0 (never answered); recall 1/2, 1, 0; f1 1/2,
+    # 2/3, 0. Area against the rest: 2 of 4 pairs; 3 of 3; 2 of 3 and a tie.
+    given_probabilities = np.array(
+        [[0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.6, 0.1, 0.3], [0.3, 0.4, 0.3]]
+    )
+    expected = {
+        "accuracy": 2 / 4,
+        "balanced_accuracy": (1 / 2 + 1 + 0) / 3,
+        "precision": (1 / 2 + 1 / 2 + 0) / 3,
+        "recall": (1 / 2 + 1 + 0) / 3,
+        "f1": (1 / 2 + 2 / 3 + 0) / 3,
+        "roc_auc": (2 / 4 + 3 / 3 + 2.5 / 3) / 3,
+        "log_loss": -np.log([0.5, 0.7, 0.3, 0.3]).sum() / 4,
+        "brier": ((0.25 + 0.09 + 0.04) + (0.04 + 0.09 + 0.01) + (0.36 + 0.01 + 0.49) + 0.74) / 4,
+    }
+    found = classification_metrics(np.array([0, 1, 2, 0]), given_probabilities)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_perfect_answers_get_the_best_of_every_measure(n_classes: int) -> None:
+    labels = np.arange(4 * n_classes) % n_classes
+    found = classification_metrics(labels, np.eye(n_classes)[labels])
+    assert set(found) == NAMES
+    lowest = {"log_loss": 0.0, "brier": 0.0}
+    assert found == pytest.approx({**dict.fromkeys(NAMES, 1.0), **lowest}, abs=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_the_worst_answers_get_the_worst_of_every_measure_and_none_is_infinite(
+    n_classes: int,
+) -> None:
+    labels = np.arange(4 * n_classes) % n_classes
+    wrong = np.eye(n_classes)[(labels + 1) % n_classes]
+    found = classification_metrics(labels, wrong)
+    assert all(np.isfinite(value) for value in found.values())
+    for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1"):
+        assert found[name] == 0.0
+    assert found["roc_auc"] < 0.5
+    assert found["log_loss"] == pytest.approx(-np.log(1e-15))
+    assert found["brier"] == pytest.approx(1.0 if n_classes == 2 else 2.0)
+
+
+@st.composite
+def answers(draw: st.DrawFn, n_classes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, every class among them, and probabilities with ties and zeros."""
+    n_classes = n_classes or draw(st.integers(2, 5))
+    n = draw(st.integers(n_classes, 25))
+    labels = draw(npst.arrays(np.int64, n, elements=st.integers(0, n_classes - 1)))
+    labels[:n_classes] = np.arange(n_classes)
+    weights = draw(npst.arrays(np.float64, (n, n_classes), elements=st.integers(0, 6)))
+    weights[weights.sum(axis=1) == 0] = 1
+    return labels, weights / weights.sum(axis=1, keepdims=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(answers())
+def test_every_measure_stays_in_its_range(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    found = classification_metrics(*pair)
+    assert set(found) == NAMES
+    assert all(type(value) is float for value in found.values())
+    assert 0 <= found.pop("log_loss") <= -np.log(1e-15)
+    assert 0 <= found.pop("brier") <= 2
+    assert all(0 <= value <= 1 for value in found.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(answers())
+def test_the_short_and_the_long_report_agree(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    short, long = accuracy_and_loss(*pair), classification_metrics(*pair)
+    assert short == {name: long[name] for name in ("accuracy", "log_loss")}
+    assert 0 <= short["accuracy"] <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(answers())
+def test_the_roc_curve_rises_from_corner_to_corner(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    curve = roc_points(*pair)
+    assert list(curve.columns) == ["false_positive_rate", "true_positive_rate"]
+    assert curve.iloc[0].tolist() == [0.0, 0.0]
+    assert curve.iloc[-1].tolist() == pytest.approx([1.0, 1.0])
+    assert (np.diff(curve, axis=0) >= -1e-12).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(answers(n_classes=2))
+def test_the_area_under_the_drawn_curve_is_the_reported_one(
+    pair: tuple[np.ndarray, np.ndarray],
+) -> None:
+    curve = roc_points(*pair)
+    area = np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
+    assert area == pytest.approx(classification_metrics(*pair)["roc_auc"], abs=1e-9)
+
+
+LOGITS = st.floats(-1e6, 1e6, width=32)
+
+
+@settings(max_examples=80, deadline=None)
+@given(npst.arrays(np.float32, npst.array_shapes(min_dims=2, max_dims=2), elements=LOGITS))
+def test_probabilities_sum_to_one_whatever_a_network_says(logits: np.ndarray) -> None:
+    found = probabilities(logits)
+    n_classes = 2 if logits.shape[1] == 1 else logits.shape[1]
+    assert found.shape == (len(logits), n_classes)
+    assert found.dtype == np.float64
+    assert ((found >= 0) & (found <= 1)).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-12)
+    if n_classes > 2:
+        np.testing.assert_array_equal(found.argmax(axis=1), logits.argmax(axis=1))
+
+
+def test_a_single_unit_speaks_for_the_second_class() -> None:
+    assert [output_units(n) for n in (2, 3, 10)] == [1, 3, 10]
+    found = probabilities(np.array([[-2.0], [0.0], [np.log(3.0)]], np.float32))
+    np.testing.assert_allclose(found[1:], [[0.5, 0.5], [0.25, 0.75]], rtol=1e-6)
+    assert found[0].argmax() == 0

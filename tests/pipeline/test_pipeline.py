@@ -1,0 +1,129 @@
+"""The pipeline as a user runs it: results, caching, repeatability, experiments."""
+
+import json
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from stages.models.loading import load_model
+from tests.pipeline.conftest import Project
+
+MakeClone = Callable[[], Project]
+MODELS = ("baseline", "cnn", "mobilenet")
+
+
+def test_three_models_are_measured_with_every_measure(finished_project: Project) -> None:
+    measured = json.loads((finished_project.folder / "metrics/evaluate.json").read_text())
+    assert list(measured) == list(MODELS)
+    wanted = [
+        "accuracy",
+        "balanced_accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "roc_auc",
+        "log_loss",
+        "brier",
+    ]
+    for metrics in measured.values():
+        assert list(metrics) == wanted
+        assert all(isinstance(value, float) for value in metrics.values())
+
+
+def test_predictions_tell_of_each_test_image_what_each_model_says(
+    finished_project: Project,
+) -> None:
+    table = pd.read_csv(finished_project.folder / "metrics/predictions.csv")
+    measured = json.loads((finished_project.folder / "metrics/evaluate.json").read_text())
+    assert len(table) == 120
+    assert table["index"].is_unique
+    for model in MODELS:
+        accuracy = (table[model] == table["actual"]).mean()
+        assert accuracy == pytest.approx(measured[model]["accuracy"], abs=1e-6)
+        shares = table[[f"{model}_automobile", f"{model}_truck"]].sum(axis=1)
+        assert shares.between(1 - 2e-6, 1 + 2e-6).all()
+
+
+def test_an_unchanged_project_computes_nothing(clone: MakeClone) -> None:
+    project = clone()
+    said = project.run("dvc", "repro").stdout
+    assert "Running stage" not in said
+    assert project.git_status() == ""
+    assert not (project.folder / "mlflow.db").exists()
+
+
+def test_computing_everything_again_changes_no_byte_and_each_computation_is_a_run(
+    clone: MakeClone,
+) -> None:
+    project = clone()
+    project.run("dvc", "repro", "--force")
+    assert project.git_status() == ""
+    stages = list(project.locked())
+    runs = project.runs()
+    assert sorted(run.data.tags["stage"] for run in runs) == sorted(stages)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        locked = project.locked()[run.data.tags["stage"]]
+        for kind, prefix in (("deps", "dep."), ("outs", "out.")):
+            recorded = {entry["path"]: entry["md5"] for entry in locked[kind]}
+            tags = run.data.tags.items()
+            logged = {
+                key.removeprefix(prefix): value for key, value in tags if key.startswith(prefix)
+            }
+            assert logged == recorded
+
+
+@pytest.mark.parametrize(
+    ("setting", "stages"),
+    [
+        ("cnn.default.dropout=0.25", {"train_cnn", "evaluate"}),
+        ("cnn.lecture.epochs=3", set()),
+        ("cnn.recipe=lecture", {"train_cnn", "evaluate"}),
+        ("baseline.ridge=1.0", {"train_baseline", "evaluate"}),
+        ("mobilenet.epochs=2", {"finetune_mobilenet", "evaluate"}),
+        ("data.sources=[npm]", {"fetch_cifar10"}),
+    ],
+)
+def test_a_changed_param_runs_what_depends_on_it_and_nothing_else(
+    clone: MakeClone, setting: str, stages: set[str]
+) -> None:
+    project = clone()
+    project.set_params(setting)
+    status = json.loads(project.run("dvc", "status", "--json").stdout)
+    changed = {name.split(":")[-1] for name in status}
+    if changed & {"train_cnn", "train_baseline", "finetune_mobilenet"}:
+        changed.add("evaluate")  # reads what they write, which status can't know before
+    assert changed == stages
+
+
+def test_an_experiment_in_a_copy_with_three_classes_works_everywhere_and_its_runs_are_kept(
+    clone: MakeClone,
+) -> None:
+    project = clone()
+    classes = "data.classes=[cat,dog,frog]"
+    project.run("dvc", "exp", "run", "--temp", "--name", "pets", "-S", classes)
+    shown = project.run("dvc", "exp", "show", "--json", "--no-pager").stdout
+    assert "pets" in shown
+    runs = project.runs()
+    computed = {"prepare", "train_baseline", "train_cnn", "finetune_mobilenet", "evaluate"}
+    assert sorted(run.data.tags["stage"] for run in runs) == sorted(computed)
+    baseline = project.run("git", "rev-parse", "HEAD").stdout.strip()
+    for run in runs:
+        assert run.data.tags["dvc.exp_name"] == "pets"
+        assert run.data.tags["dvc.exp_baseline"] == baseline
+    project.run("dvc", "exp", "apply", "pets")
+    measured = json.loads((project.folder / "metrics/evaluate.json").read_text())
+    assert all(0 <= measured[model]["accuracy"] <= 1 for model in MODELS)
+    table = pd.read_csv(project.folder / "metrics/predictions.csv")
+    assert set(table["actual"]) == {"cat", "dog", "frog"}
+    model = load_model(project.folder / "data/models/cnn.npz")
+    assert model.classes == ["cat", "dog", "frog"]
+
+
+def test_plots_can_be_drawn(clone: MakeClone) -> None:
+    project = clone()
+    project.run("dvc", "plots", "show")
+    page = (project.folder / "dvc_plots" / "index.html").read_text()
+    for title in ("CNN, loss by epoch", "ROC curves", "Confusion matrix, MobileNet"):
+        assert title in page

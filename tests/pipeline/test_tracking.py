@@ -1,0 +1,132 @@
+"""Runs in MLflow: complete, comparable, found by content, and never at the cost of a result."""
+
+from collections.abc import Callable
+
+import mlflow
+import numpy as np
+import pytest
+
+from stages.models.loading import load_model
+from tests.pipeline.conftest import Project
+
+MakeClone = Callable[[], Project]
+TRAINING = {
+    "train_baseline": "baseline",
+    "train_cnn": "cnn",
+    "finetune_mobilenet": "mobilenet",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(finished_project: Project) -> dict[str, mlflow.entities.Run]:
+    return {run.data.tags["stage"]: run for run in finished_project.runs()}
+
+
+def test_each_stage_that_computed_has_one_run(
+    finished_project: Project, runs: dict[str, mlflow.entities.Run]
+) -> None:
+    assert len(finished_project.runs()) == len(runs)
+    assert set(runs) == set(finished_project.locked())
+    assert all(run.data.metrics["duration_seconds"] > 0 for run in runs.values())
+
+
+def test_models_compare_by_train_validation_and_test_metrics(
+    runs: dict[str, mlflow.entities.Run],
+) -> None:
+    for stage, model in TRAINING.items():
+        metrics = runs[stage].data.metrics
+        for split in ("train", "validation", "test"):
+            assert 0 <= metrics[f"{split}.accuracy"] <= 1
+        assert metrics["test.accuracy"] == pytest.approx(
+            runs["evaluate"].data.metrics[f"{model}.accuracy"], abs=1e-6
+        )
+
+
+def test_params_of_a_run_are_those_that_its_stage_read(
+    runs: dict[str, mlflow.entities.Run],
+) -> None:
+    params = runs["train_cnn"].data.params
+    assert params["cnn.recipe"] == "default"
+    assert params["cnn.default.epochs"] == "2"
+    assert not any(key.startswith(("cnn.lecture", "mobilenet")) for key in params)
+
+
+def test_every_epoch_is_a_step(
+    finished_project: Project, runs: dict[str, mlflow.entities.Run]
+) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{finished_project.folder / 'mlflow.db'}")
+    for stage in ("train_cnn", "finetune_mobilenet"):
+        history = client.get_metric_history(runs[stage].info.run_id, "validation_loss")
+        assert [point.step for point in history] == [1, 2]
+
+
+def test_datasets_carry_the_md5_that_dvc_knows(
+    finished_project: Project, runs: dict[str, mlflow.entities.Run]
+) -> None:
+    outs = {entry["path"]: entry["md5"] for entry in finished_project.locked()["prepare"]["outs"]}
+    inputs = runs["train_cnn"].inputs.dataset_inputs
+    assert {each.dataset.name: each.dataset.digest for each in inputs} == {
+        path: outs[path] for path in ("data/prepared/train.npz", "data/prepared/validation.npz")
+    }
+    assert {each.tags[0].value for each in inputs} == {"train", "validation"}
+
+
+def test_pictures_and_tables_are_with_the_run(
+    finished_project: Project, runs: dict[str, mlflow.entities.Run]
+) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{finished_project.folder / 'mlflow.db'}")
+    run_id = runs["train_cnn"].info.run_id
+    found = {
+        each.path
+        for folder in ("figures", "tables")
+        for each in client.list_artifacts(run_id, folder)
+    }
+    assert found == {
+        "figures/cnn_filters.png",
+        "figures/cnn_responses.png",
+        "tables/train_cnn_curves.csv",
+    }
+
+
+@pytest.mark.parametrize("stage", TRAINING)
+def test_a_logged_model_answers_as_the_file_does(
+    finished_project: Project, runs: dict[str, mlflow.entities.Run], stage: str
+) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{finished_project.folder / 'mlflow.db'}")
+    logged = mlflow.search_logged_models([runs[stage].info.experiment_id], output_format="list")
+    (model,) = [each for each in logged if each.source_run_id == runs[stage].info.run_id]
+    served = mlflow.pyfunc.load_model(model.model_uri)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    path = finished_project.folder / f"data/models/{TRAINING[stage]}.npz"
+    np.testing.assert_allclose(
+        served.predict({"images": images}), load_model(path).predict(images), rtol=1e-5
+    )
+
+
+def test_a_test_of_models_that_came_from_the_cache_still_fills_the_table(
+    clone: MakeClone,
+) -> None:
+    project = clone()  # with an empty store: as after `git clone` and `dvc pull`
+    project.run("dvc", "repro", "--force", "--single-item", "evaluate")
+    runs = {run.data.tags["stage"]: run for run in project.runs()}
+    assert set(runs) == {*TRAINING, "evaluate"}
+    for stage in TRAINING:
+        run = runs[stage]
+        for split in ("train", "validation", "test"):
+            assert f"{split}.accuracy" in run.data.metrics
+        assert "duration_seconds" not in run.data.metrics  # can't be known, is not invented
+        assert run.data.params
+    project.run("dvc", "repro", "--force", "--single-item", "evaluate")
+    assert sum(run.data.tags["stage"] in TRAINING for run in project.runs()) == len(TRAINING)
+
+
+def test_a_server_that_is_away_costs_a_warning_and_no_result(clone: MakeClone) -> None:
+    project = clone()
+    finished = project.run(
+        *("dvc", "repro", "--force", "--single-item", "train_baseline"),
+        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+    )
+    said = finished.stderr + finished.stdout
+    assert said.count("WARNING: train_baseline: not tracked") == 1
+    assert "Traceback" not in said
+    assert project.git_status() == ""
