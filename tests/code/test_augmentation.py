@@ -50,7 +50,7 @@ def test_switched_off_it_leaves_every_image_as_it_is(images: np.ndarray, seed: i
 def test_each_image_becomes_a_mirrored_or_shifted_version_of_itself_and_keeps_its_place(
     images: np.ndarray,
     seed: int,
-    mirror: bool,  # noqa: FBT001
+    mirror: bool,
     shift: int,
 ) -> None:
     before = images.copy()
@@ -89,7 +89,7 @@ def test_what_happens_to_an_image_does_not_depend_on_the_others(
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-def test_every_shift_and_both_sides_are_equally_likely(mirror: bool) -> None:  # noqa: FBT001
+def test_every_shift_and_both_sides_are_equally_likely(mirror: bool) -> None:
     image = np.arange(48, dtype=np.uint8).reshape(1, 6, 8, 1)
     images = np.repeat(image, 5000, axis=0)
     found = augment(images, np.random.default_rng(0), mirror=mirror, shift=1)

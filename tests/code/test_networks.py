@@ -146,7 +146,7 @@ def test_targets_fit_the_outputs() -> None:
 def test_a_stored_network_answers_bit_for_bit_the_same(
     tmp_path: Path,
     changes: dict[str, Any],
-    mirror: bool,  # noqa: FBT001
+    mirror: bool,
 ) -> None:
     settings = {**SETTINGS, **changes}
     names = CLASSES[: settings["n_classes"]]
@@ -177,7 +177,7 @@ def test_an_image_and_its_mirror_image_get_one_answer_if_that_is_asked_for() -> 
 @pytest.mark.parametrize("change", ["lacks one", "has one more", "has another shape"])
 def test_weights_that_do_not_fit_are_a_plain_message(tmp_path: Path, change: str) -> None:
     path = tmp_path / "cnn.npz"
-    save_model(path, NetworkClassifier("cnn", CLASSES[:2], SETTINGS, build_cnn(**SETTINGS), False))  # noqa: FBT003
+    save_model(path, NetworkClassifier("cnn", CLASSES[:2], SETTINGS, build_cnn(**SETTINGS), False))
     with np.load(path) as archive:
         arrays = dict(archive)
     match change:
@@ -196,7 +196,7 @@ def test_weights_that_do_not_fit_are_a_plain_message(tmp_path: Path, change: str
 
 def test_settings_of_another_version_of_the_code_are_a_plain_message(tmp_path: Path) -> None:
     path = tmp_path / "cnn.npz"
-    save_model(path, NetworkClassifier("cnn", CLASSES[:2], SETTINGS, build_cnn(**SETTINGS), False))  # noqa: FBT003
+    save_model(path, NetworkClassifier("cnn", CLASSES[:2], SETTINGS, build_cnn(**SETTINGS), False))
     with np.load(path) as archive:
         arrays = dict(archive)
     header = json.loads(str(arrays[HEADER]))

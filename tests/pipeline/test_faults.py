@@ -11,6 +11,7 @@ import pytest
 
 from tests.pipeline.conftest import Project
 
+pytestmark = pytest.mark.xdist_group("pipeline")  # they share the finished project
 MakeClone = Callable[[], Project]
 STAGES = (
     "fetch_cifar10",
