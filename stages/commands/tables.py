@@ -20,9 +20,9 @@ TRAINING_STAGES = {
     "mobilenet": "finetune_mobilenet",
 }
 TITLES = {
-    "baseline": "baseline: least squares on gray pixels",
-    "cnn": "CNN: three convolutions",
-    "mobilenet": "MobileNetV2: pretrained, fine-tuned",
+    "baseline": "least squares, gray pixels",
+    "cnn": "CNN",
+    "mobilenet": "MobileNetV2, fine-tuned",
 }
 Rows = list[list[str]]
 
@@ -31,7 +31,7 @@ def results_rows() -> Rows:
     """A header, then a row a model: train, validation and test accuracy, seconds of training."""
     evaluation = read_json(EVALUATION)
     test_images = read_json(PREPARATION)["test"]["images"]
-    rows = [["model", "train", "validation", "test (95 % interval)", "seconds"]]
+    rows = [["model", "train", "validation", "test (95 %)", "seconds"]]
     for model, stage in TRAINING_STAGES.items():
         training = read_json(Path("metrics") / f"{stage}.json")
         accuracy = evaluation[model]["accuracy"]
@@ -120,7 +120,7 @@ def _markdown(rows: Rows) -> str:
 
 def _interval(accuracy: float, n: int) -> str:
     interval = binomtest(round(accuracy * n), n).proportion_ci(method="wilson")
-    return f"{_percent(interval.low)} – {_percent(interval.high)}"
+    return f"{100 * interval.low:.1f} – {100 * interval.high:.1f}"
 
 
 def _mean_and_deviation(measured: dict[str, Any]) -> str:
