@@ -35,7 +35,8 @@ def serve(port: int) -> None:
     environment.prepare_environment()
     print(f"Runs: http://127.0.0.1:{port}  (end with Ctrl-C)", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--backend-store-uri", environment.tracking_uri()]
+    command += ["--port", str(port), "--workers", "1"]  # one person looks: no four processes
+    command += ["--backend-store-uri", environment.tracking_uri()]
     command += ["--default-artifact-root", environment.artifacts_path().as_uri()]
     os.execv(sys.executable, command)  # noqa: S606  # arguments of our own, and no shell
 

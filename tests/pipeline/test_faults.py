@@ -88,7 +88,7 @@ def test_memory_that_would_not_suffice_is_refused_before_the_work(clone: MakeClo
     project.set_params(
         "mobilenet.input_size=224",
         "mobilenet.first_trainable_block=2",
-        "data.limit_per_class=2000",
+        "data.limit_per_class=null",
     )
     project.run("dvc", "repro", "--single-item", "prepare")
     finished = project.run("python", "-m", "stages.finetune_mobilenet", check=False)
