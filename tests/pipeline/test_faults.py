@@ -11,7 +11,6 @@ import pytest
 
 from tests.pipeline.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("pipeline")  # they share the finished project
 MakeClone = Callable[[], Project]
 STAGES = (
     "fetch_cifar10",

@@ -8,8 +8,6 @@ import pytest
 from stages.commands.tables import readme_with_tables
 from tests.pipeline.conftest import ROOT, Project
 
-pytestmark = pytest.mark.xdist_group("pipeline")  # they share the finished project
-
 
 def test_the_tables_are_those_of_the_committed_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)

@@ -9,7 +9,6 @@ import pytest
 from stages.models.loading import load_model
 from tests.pipeline.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("pipeline")  # they share the finished project
 MakeClone = Callable[[], Project]
 TRAINING = {
     "train_baseline": "baseline",
