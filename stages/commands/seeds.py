@@ -64,7 +64,10 @@ def run_experiment(name: str, seeds: dict[str, int]) -> None:
     """Run the pipeline with some seeds, as an experiment in a copy of the project."""
     settings = [f"--set-param={model}.seed={seed}" for model, seed in seeds.items()]
     print(f"seeds: {name}: {settings}", flush=True)
-    _call("dvc", "exp", "run", "--temp", "--force", "--name", name, *settings, show=True)
+    if _commits_of(name):  # left by a run that was interrupted
+        _call("dvc", "exp", "remove", name)
+    # Not --force, which would compute again what the cache has.
+    _call("dvc", "exp", "run", "--temp", "--name", name, *settings, show=True)
 
 
 def row_of(revision: str, model: str, seed: int) -> dict[str, object]:
@@ -105,12 +108,16 @@ def summary(table: pd.DataFrame) -> dict[str, dict[str, object]]:
 
 
 def _commit_of(experiment: str) -> str:
-    """The commit of a DVC experiment: DVC keeps it as a Git reference that ends in its name."""
-    listed = _call("git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps/")
-    commits = [line.split()[0] for line in listed.splitlines() if line.endswith(f"/{experiment}")]
+    commits = _commits_of(experiment)
     if not commits:
         raise UserError(f"the experiment {experiment} left no result; see the lines above")
     return commits[0]
+
+
+def _commits_of(experiment: str) -> list[str]:
+    """Commits of a DVC experiment: DVC keeps it as a Git reference that ends in its name."""
+    listed = _call("git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps/")
+    return [line.split()[0] for line in listed.splitlines() if line.endswith(f"/{experiment}")]
 
 
 def _call(*command: str, show: bool = False) -> str:
