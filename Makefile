@@ -41,10 +41,10 @@ lint: $(INSTALLED) ## check style and types
 ui: $(INSTALLED) ## show the runs in the browser, at http://127.0.0.1:5000
 	@python -m stages.commands.ui
 
-seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.json (half an hour)
+seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.json
 	python -m stages.commands.seeds
 
-benchmark: $(INSTALLED) ## time the networks against scripts as written by hand (half an hour)
+benchmark: $(INSTALLED) ## time the networks against scripts as written by hand
 	python benchmarks/time_to_accuracy.py
 
 readme: $(INSTALLED) ## write the tables of README.md from the metrics files

@@ -1,6 +1,6 @@
 """How soon a test accuracy is reached: scripts as written by hand beside our stages, in one run.
 
-Usage: make benchmark (after make repro; half an hour on 2 cores, with nothing else running)
+Usage: make benchmark (after make repro, with nothing else running)
 
 Writes benchmarks/time_to_accuracy.json: every epoch of the four runs, and for each target the
 seconds of both and of which machine. The README's table is made from it by `make readme`.
