@@ -24,6 +24,7 @@ help: ## list the targets
 setup: $(INSTALLED) ## make the virtual environment from the lock file
 
 repro: $(INSTALLED) ## run what is out of date of the pipeline, then print the results
+	@python -m stages.commands.check_params
 	dvc repro
 	@python -m stages.commands.results
 
@@ -55,6 +56,8 @@ lock: $(INSTALLED) ## renew the lock file of all packages
 	  --no-annotate --no-header --upgrade --quiet --group dev pyproject.toml --output-file $(LOCK)
 
 # uv installs the lock in seconds where pip takes minutes; it is itself taken from the lock.
+# Bytecode is made here, once: where Python may not write it, importing TensorFlow takes three times
+# as long, in every process.
 $(INSTALLED): $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "ERROR: Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
@@ -64,5 +67,5 @@ $(INSTALLED): $(LOCK)
 	       "(Debian and Ubuntu: python3-venv)." >&2; exit 2; }
 	awk '/^uv==/ { p = 1 } p { print } p && !/\\$$/ { exit }' $(LOCK) > $(VENV)/uv.lock
 	python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	uv pip sync --quiet --python $(VENV) --require-hashes $(LOCK)
+	uv pip sync --quiet --python $(VENV) --require-hashes --compile-bytecode $(LOCK)
 	@touch $@
