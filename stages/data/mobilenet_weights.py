@@ -13,7 +13,7 @@ import numpy as np
 
 from stages.data.client_fetch import PipDownload
 from stages.data.download import Source, obtain
-from stages.models.checkpoint import decode_checkpoint, read_checkpoint
+from stages.data.torch_checkpoint import decode_checkpoint, read_checkpoint
 from stages.workflow.errors import UserError
 from stages.workflow.files import file_hash
 

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
-from keras import layers
 
 from stages.data.splits import Split
 from stages.models.augmentation import augment
+from stages.models.backend import keras, layers
 from stages.models.logits import output_units
 from stages.models.network import NetworkClassifier, from_stored, make_repeatable
 from stages.models.storage import StoredModel

@@ -7,12 +7,12 @@ mirror image) and their answers are kept in memory, so that an epoch costs the u
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from stages.data.splits import Split
+from stages.models.backend import keras
 from stages.models.logits import probabilities
 from stages.models.mobilenet import Parts, VariantName, build_mobilenet, cut, load_pretrained
 from stages.models.network import PREDICTION_BATCH, NetworkClassifier, make_repeatable

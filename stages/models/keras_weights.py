@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from stages.data.mobilenet_weights import check_file
+from stages.models.backend import keras
 from stages.models.network import named_weights
 from stages.workflow.errors import UserError
-
-import keras  # isort: skip  # after network.py, which quiets TensorFlow
 
 INPUT_SIZE = 224  # the weights do not depend on it
 

@@ -12,10 +12,9 @@ pixel: the same numbers, but on a CPU matrix products are trained on in about ha
 from dataclasses import dataclass
 from typing import Literal
 
-import keras
 import numpy as np
-from keras import layers
 
+from stages.models.backend import keras, layers
 from stages.models.logits import output_units
 from stages.models.network import NetworkClassifier, from_stored
 from stages.models.storage import StoredModel

@@ -1,19 +1,12 @@
 """What the two networks have in common: a Keras model from raw images to logits."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-# Must be set before TensorFlow is imported: no information lines of its C++ part, and no GPU, on
-# which training would not repeat bit for bit.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-import keras
-import tensorflow as tf
-
+from stages.models.backend import keras, tf
 from stages.models.logits import probabilities
 from stages.models.storage import StoredModel
 from stages.workflow.errors import UserError

