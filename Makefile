@@ -46,7 +46,7 @@ seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.json
 	python -m stages.commands.seeds
 
 benchmark: $(INSTALLED) ## time the networks against scripts as written by hand
-	python benchmarks/time_to_accuracy.py
+	python -m benchmarks.time_to_accuracy
 
 readme: $(INSTALLED) ## write the tables of README.md from the metrics files
 	python -m stages.commands.results --write-readme

@@ -1,6 +1,6 @@
 """The baseline's fit, by the normal equations, beside `numpy.linalg.lstsq`, in one run.
 
-Usage: python benchmarks/least_squares.py (after make repro)
+Usage: python -m benchmarks.least_squares (after make repro)
 
 Both solve the same problem: gray pixels and a column of ones against targets of +1 and -1. Prints
 the seconds of each (the median of RUNS, in turn), their ratio, and the largest difference between

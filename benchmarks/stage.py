@@ -1,6 +1,6 @@
 """What a stage's training does, measured on the test images after each epoch.
 
-Usage: python benchmarks/stage.py {cnn,mobilenet}
+Usage: python -m benchmarks.stage {cnn,mobilenet}
 
 The whole time counts: the frozen blocks of MobileNet (also over the test images), the head, the
 measuring. Nothing is chosen here; the averaging over mirror images, which would add some tenths of

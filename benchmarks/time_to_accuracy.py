@@ -15,10 +15,10 @@ from pathlib import Path
 
 RESULT = Path("benchmarks/time_to_accuracy.json")
 RUNS = {
-    "lecture_cnn": ["benchmarks/lecture_cnn.py"],
-    "stage_cnn": ["benchmarks/stage.py", "cnn"],
-    "guide_mobilenet": ["benchmarks/guide_mobilenet.py"],
-    "stage_mobilenet": ["benchmarks/stage.py", "mobilenet"],
+    "lecture_cnn": ["benchmarks.lecture_cnn"],
+    "stage_cnn": ["benchmarks.stage", "cnn"],
+    "guide_mobilenet": ["benchmarks.guide_mobilenet"],
+    "stage_mobilenet": ["benchmarks.stage", "mobilenet"],
 }
 TARGETS = [
     ("CNN", 0.86, "lecture_cnn", "stage_cnn"),
@@ -51,10 +51,10 @@ def main() -> None:
 def run(name: str, arguments: list[str]) -> Epochs:
     """Run a script and gather its epochs."""
     print(name, flush=True)
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": "."}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     epochs = []
     with subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         for line in process.stdout or []:
             if line.startswith("{"):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from stages.models.backend import keras
+from stages.models.backend import keras, tf
 from stages.models.logits import output_units
 from stages.workflow.errors import UserError
 from stages.workflow.params import TrainingParams
@@ -25,7 +25,7 @@ def targets(labels: np.ndarray, n_classes: int) -> np.ndarray:
     return one_hot
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras has no type hints
+class Batches:
     """Batches in a new order each epoch, each drawn and augmented from one seeded generator."""
 
     def __init__(
@@ -43,23 +43,42 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras has no type
             batch_size: images a step; the last batch of an epoch may be smaller.
             seed: of the order and the augmentation.
         """
-        super().__init__()
         self._select = select
         self._targets = targets
         self._batch_size = batch_size
         self._generator = np.random.default_rng(seed)
-        self._order = self._generator.permutation(len(targets))
+        self._order = np.arange(len(targets))
 
     def __len__(self) -> int:
+        """Batches in an epoch."""
         return math.ceil(len(self._targets) / self._batch_size)
 
-    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets of a step, to be called for each step in turn; 0 begins an epoch."""
+        if step == 0:
+            self._order = self._generator.permutation(len(self._targets))
         chosen = self._order[step * self._batch_size : (step + 1) * self._batch_size]
         return self._select(chosen, self._generator), self._targets[chosen]
 
-    def on_epoch_end(self) -> None:
-        """Draw a new order."""
-        self._order = self._generator.permutation(len(self._targets))
+    def as_dataset(self) -> tf.data.Dataset:
+        """The batches in the form that Keras takes, an epoch each time it is gone through.
+
+        Not a Python generator, nor keras.utils.PyDataset, which is one underneath: with either,
+        TensorFlow 2.21 sets malloc's M_TRIM_THRESHOLD, memory goes back to the system at every
+        step, and an epoch of the CNN takes 1.5 times as long (benchmarks/feeding.py).
+        """
+        example = self._select(np.arange(1), np.random.default_rng(0))
+
+        def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            dtypes = (example.dtype, self._targets.dtype)
+            inputs, goals = tf.numpy_function(self.draw, [step], dtypes)
+            shapes = (example.shape[1:], self._targets.shape[1:])
+            return tuple(
+                tf.ensure_shape(drawn, (None, *shape))
+                for drawn, shape in zip((inputs, goals), shapes, strict=True)
+            )
+
+        return tf.data.Dataset.range(len(self)).map(batch).prefetch(1)
 
 
 def compile_network(
@@ -166,7 +185,7 @@ def train(
     if settings.weight_averaging:
         callbacks.append(keras.callbacks.SwapEMAWeights())  # in place whenever it is measured
     network.fit(
-        batches,
+        batches.as_dataset(),
         epochs=settings.epochs,
         validation_data=validation,
         validation_batch_size=250,

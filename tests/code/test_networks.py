@@ -320,12 +320,11 @@ def test_every_epoch_shows_each_image_once_in_a_new_order() -> None:
     assert len(batches) == 3
     orders = []
     for _ in range(2):
-        steps = [batches[step] for step in range(len(batches))]
+        steps = [batches.draw(step) for step in range(len(batches))]
         assert [len(chosen) for chosen, _ in steps] == [4, 4, 2]
         for chosen, goals in steps:
             np.testing.assert_array_equal(goals[:, 0], labels[chosen])
         orders.append(np.concatenate([chosen for chosen, _ in steps]).tolist())
-        batches.on_epoch_end()
     assert [sorted(order) for order in orders] == [list(range(10))] * 2
     assert orders[0] != orders[1]
 
