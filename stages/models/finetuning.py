@@ -9,20 +9,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from stages.data.splits import Split
 from stages.models.backend import keras
 from stages.models.logits import probabilities
 from stages.models.mobilenet import Parts, VariantName, build_mobilenet, cut, load_pretrained
-from stages.models.network import PREDICTION_BATCH, NetworkClassifier, make_repeatable
+from stages.models.network import NetworkClassifier, answers, make_repeatable
 from stages.models.training import Batches, EpochReport, compile_network, targets, train
 from stages.workflow.errors import UserError
 from stages.workflow.params import MobilenetParams, TrainingParams
 
 FEATURES_LIMIT_GIB = 2.0  # leaves the process below 3 GiB
 GIB = 2**30
-CHUNK = 500  # images between two steps of the progress bar
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,11 @@ class _Views:
 
     def through(self, part: keras.Model, name: str, dtype: type) -> "_Views":
         """What the next part answers to these."""
-        return _Views(_run(part, self.plain, name, dtype), _run(part, self.mirrored, name, dtype))
+        title = f"{part.name}, {name}"
+        return _Views(
+            answers(part, self.plain, dtype=dtype, progress=title),
+            answers(part, self.mirrored, dtype=dtype, progress=f"{title} (mirrored)"),
+        )
 
 
 def finetune(
@@ -120,17 +122,6 @@ def _check_memory(frozen: keras.Model, n_images: int) -> None:
             f"than {FEATURES_LIMIT_GIB:g}; raise mobilenet.first_trainable_block or lower "
             "mobilenet.input_size"
         )
-
-
-def _run(part: keras.Model, inputs: np.ndarray, name: str, dtype: type) -> np.ndarray:
-    """A part's answers in small batches, with a progress bar on a terminal."""
-    outputs = np.empty((len(inputs), *part.output.shape[1:]), dtype)
-    with tqdm(total=len(inputs), desc=f"{part.name}, {name}", unit="images", disable=None) as bar:
-        for start in range(0, len(inputs), CHUNK):
-            chunk = inputs[start : start + CHUNK]
-            outputs[start : start + CHUNK] = part.predict(chunk, PREDICTION_BATCH, verbose=0)
-            bar.update(len(chunk))
-    return outputs
 
 
 def _train_both(

@@ -1,18 +1,22 @@
 """What the two networks have in common: a Keras model from raw images to logits."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from stages.models.backend import keras, tf
 from stages.models.logits import probabilities
 from stages.models.storage import StoredModel
 from stages.workflow.errors import UserError
 
-# Images. MobileNet's feature maps of 10 fit the cache of a CPU: half the time of 50.
+# MobileNet's feature maps of 10 images fit the cache of a CPU: half the time of 50. Two batches at
+# once keep two cores busy, which the small layers of one do not: four fifths of the time.
 PREDICTION_BATCH = 10
+PREDICTION_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,49 @@ class NetworkClassifier:
         return probabilities(logits)
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
-        logits: np.ndarray = self.network.predict(images, PREDICTION_BATCH, verbose=0)
-        return logits
+        return answers(self.network, images)
 
     def to_stored(self) -> StoredModel:
         """The model as it is written to a file."""
         settings = {**self.settings, "average_with_mirror": self.average_with_mirror}
         return StoredModel(self.kind, self.classes, settings, named_weights(self.network))
+
+
+def answers(
+    network: keras.Model,
+    inputs: np.ndarray,
+    *,
+    dtype: type = np.float32,
+    progress: str | None = None,
+) -> np.ndarray:
+    """What a network, or a part of one, answers.
+
+    Args:
+        network: with one input and one output.
+        inputs: [n, ...].
+        dtype: in which the answers are kept.
+        progress: title of a progress bar on a terminal; None for no bar.
+
+    Returns:
+        [n, ...], in the order of the inputs.
+    """
+    kept = np.empty((len(inputs), *network.output.shape[1:]), dtype)
+    network.make_predict_function()  # once, before the threads want it
+
+    def answer(start: int) -> None:
+        batch = slice(start, start + PREDICTION_BATCH)
+        kept[batch] = network.predict_on_batch(inputs[batch])
+
+    starts = range(0, len(inputs), PREDICTION_BATCH)
+    with (
+        ThreadPoolExecutor(PREDICTION_THREADS) as pool,
+        tqdm(
+            total=len(inputs), desc=progress, unit="images", disable=None if progress else True
+        ) as bar,
+    ):
+        for _ in pool.map(answer, starts):
+            bar.update(PREDICTION_BATCH)
+    return kept
 
 
 def from_stored(stored: StoredModel, build: Callable[..., keras.Model]) -> NetworkClassifier:
