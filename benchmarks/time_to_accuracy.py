@@ -38,6 +38,7 @@ def main() -> None:
         {
             "target": f"{model}, {accuracy:.1%}",
             "by_hand_seconds": seconds_to(accuracy, epochs[by_hand]),
+            "by_hand_total_seconds": epochs[by_hand][-1]["seconds"],
             "here_seconds": seconds_to(accuracy, epochs[here]),
         }
         for model, accuracy, by_hand, here in TARGETS
