@@ -68,9 +68,9 @@ def seeds_rows() -> Rows:
             [
                 TITLES[model],
                 str(measured["n"]),
-                _mean_and_deviation(validation),
-                _mean_and_deviation(test),
-                f"{_percent(test['min'])} – {_percent(test['max'])}",
+                _mean_and_deviation(validation, measured["n"]),
+                _mean_and_deviation(test, measured["n"]),
+                f"{_percent(test['min'])} – {_percent(test['max'])}" if measured["n"] > 1 else "–",
             ]
         )
     return rows
@@ -128,8 +128,9 @@ def _interval(accuracy: float, n: int) -> str:
     return f"{100 * interval.low:.1f} – {100 * interval.high:.1f}"
 
 
-def _mean_and_deviation(measured: dict[str, Any]) -> str:
-    return f"{100 * measured['mean']:.2f} ± {100 * measured['std']:.2f} %"
+def _mean_and_deviation(measured: dict[str, Any], n: int) -> str:
+    deviation = f" ± {100 * measured['std']:.2f}" if n > 1 else ""  # one seed has none
+    return f"{100 * measured['mean']:.2f}{deviation} %"
 
 
 def _percent(share: float) -> str:
