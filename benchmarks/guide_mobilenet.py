@@ -47,7 +47,7 @@ def train(learning_rate: float, epochs: int) -> None:
     model.compile(
         keras.optimizers.Adam(learning_rate),
         keras.losses.BinaryCrossentropy(from_logits=True),
-        [keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)],
+        metrics=[keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)],
     )
     model.fit(
         training.images,

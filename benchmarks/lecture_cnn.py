@@ -36,7 +36,7 @@ model = keras.Sequential(
         layers.Dense(1, activation="sigmoid"),
     ]
 )
-model.compile("rmsprop", "binary_crossentropy", ["accuracy"])
+model.compile("rmsprop", "binary_crossentropy", metrics=["accuracy"])
 
 start = time.perf_counter()
 
