@@ -172,11 +172,11 @@ def train(
             for name in ("loss", "accuracy")
         }
         number = epochs_before + epoch + 1
-        if not all(map(math.isfinite, measures.values())):
+        broken = [name for name, value in measures.items() if not math.isfinite(value)]
+        if broken:
             raise UserError(
-                f"the training diverged: in epoch {number} the loss is {measures['train_loss']}; "
-                f"lower {network.name}'s learning rate in params.yaml ({settings.learning_rate} "
-                "is too high here)"
+                f"the training diverged: in epoch {number} {broken[0]} is {measures[broken[0]]}; "
+                f"lower the learning rate of this stage in params.yaml, {settings.learning_rate}"
             )
         rows.append({"epoch": number, **measures})
         report(number, measures)

@@ -19,11 +19,11 @@ from stages.workflow.files import read_arrays
 
 environment.prepare_environment()
 import mlflow  # noqa: E402  # it reads its environment when it is imported
-from mlflow.data.code_dataset_source import CodeDatasetSource  # noqa: E402
-from mlflow.data.meta_dataset import MetaDataset  # noqa: E402
-from mlflow.entities import Metric, Param, RunTag  # noqa: E402
-from mlflow.models import ModelSignature  # noqa: E402
-from mlflow.types import Schema, TensorSpec  # noqa: E402
+from mlflow.data.code_dataset_source import CodeDatasetSource  # noqa: E402  # as mlflow
+from mlflow.data.meta_dataset import MetaDataset  # noqa: E402  # as mlflow
+from mlflow.entities import Metric, Param, RunTag  # noqa: E402  # as mlflow
+from mlflow.models import ModelSignature  # noqa: E402  # as mlflow
+from mlflow.types import Schema, TensorSpec  # noqa: E402  # as mlflow
 
 MAX_PER_BATCH = 100  # params in a call, by MLflow's REST API
 # What a stored model needs to answer; inferring it would cost 14 s a model (mlflow #22880).
