@@ -16,7 +16,7 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro results test lint ui seeds benchmark lock readme
+.PHONY: help setup repro results test lint sync ui seeds benchmark pictures lock readme
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,10 @@ lint: $(INSTALLED) ## check style and types
 	ruff format --check .
 	mypy
 
-ui: $(INSTALLED) ## show the runs in the browser, at http://127.0.0.1:5000
+sync: $(INSTALLED) ## make MLflow match what DVC has: all branches, tags and experiments
+	@python -m stages.commands.sync
+
+ui: $(INSTALLED) ## sync, then show the runs in the browser, at http://127.0.0.1:5000
 	@python -m stages.commands.ui
 
 seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.json
@@ -50,6 +53,9 @@ benchmark: $(INSTALLED) ## time the networks against scripts as written by hand
 
 readme: $(INSTALLED) ## write the tables of README.md from the metrics files
 	python -m stages.commands.results --write-readme
+
+pictures: $(INSTALLED) ## take the pictures of MLflow's pages for the README (needs Chromium)
+	PICTURES=docs/pictures pytest --numprocesses 0 tests/pipeline/test_browser.py
 
 lock: $(INSTALLED) ## renew the lock file of all packages
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

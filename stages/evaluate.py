@@ -3,7 +3,8 @@
 Reads data/models/ and the test split.
 Writes metrics/evaluate.json, metrics/predictions.csv (a row an image) and the ROC curves; confusion
 matrices are drawn by DVC from the predictions. In MLflow the measures also go to the run that made
-each model, as `test.accuracy` and so on.
+each model, as `test.accuracy` and so on, and the best model is registered (`registry` in
+params.yaml).
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 from stages.data.splits import Split, read_split
 from stages.models.loading import load_model
 from stages.statistics.classification import classification_metrics, roc_points
+from stages.tracking.evaluation import spread_evaluation
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
 from stages.workflow.files import write_csv, write_json
@@ -26,7 +28,7 @@ ROC_CURVES = {name: Path(f"metrics/roc/{name}.csv") for name in MODELS}
 
 def main() -> None:
     """Read, predict, measure, write."""
-    with track_stage("evaluate") as tracker:
+    with track_stage("evaluate", announce=spread_evaluation):
         test = read_split("test")
         classifiers = {name: load_model(path) for name, path in MODELS.items()}
         predicted = {name: each.predict(test.images) for name, each in classifiers.items()}
@@ -38,8 +40,6 @@ def main() -> None:
         write_csv(PREDICTIONS, predictions_table(test, predicted, classifiers["baseline"].classes))
         for name, probabilities in predicted.items():
             write_csv(ROC_CURVES[name], roc_points(test.labels, probabilities))
-        for name, metrics in measured.items():
-            tracker.add_test_metrics(MODELS[name], metrics)
 
 
 def predictions_table(

@@ -1,11 +1,11 @@
 """The tables that people read, made from the metrics files; nothing in them is typed by hand."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import binomtest
 
+from stages.tracking.receipts import all_receipts
 from stages.workflow.errors import UserError
 from stages.workflow.files import file_hash, read_json
 
@@ -48,14 +48,13 @@ def results_rows() -> Rows:
 
 
 def seconds_of(stage: str, model: Path) -> str:
-    """Seconds that the run took which made this very model, or a dash if no log here knows."""
+    """Seconds that the run took which made this very model, or a dash if no receipt here knows."""
     if not model.exists():
         return "–"
     md5 = file_hash(model, "md5")
-    for log in sorted(Path("logs").rglob(f"{stage}.json")):
-        finished = json.loads(log.read_text(encoding="utf-8"))
-        if finished["outs"].get(str(model)) == md5:
-            return f"{finished['seconds']:.0f}"
+    for receipt in all_receipts():
+        if receipt.stage == stage and receipt.outs.get(str(model)) == md5:
+            return f"{receipt.seconds:.0f}"
     return "–"
 
 

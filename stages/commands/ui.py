@@ -1,4 +1,4 @@
-"""Show the runs in the browser.
+"""Show the runs in the browser, after a sync, so that they are complete.
 
 Serves the project's own database on this machine only; where MLFLOW_TRACKING_URI names a server,
 that server has the pages.
@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 
+from stages.commands.sync import sync_and_tell
 from stages.tracking import environment
 from stages.workflow.command import run_reporting_mistakes
 from stages.workflow.errors import UserError
@@ -25,14 +26,12 @@ def serve(port: int) -> None:
     """Become MLflow's server.
 
     Raises:
-        UserError: the runs are on a server, or there are none yet.
+        UserError: the runs are on a server, or sync failed.
     """
     if not environment.store_is_local():
-        uri = environment.tracking_uri()
+        uri = environment.shown_uri()
         raise UserError(f"the runs are at {uri} (MLFLOW_TRACKING_URI); open its page")
-    if not environment.database_path().exists():
-        raise UserError("there are no runs yet; make some with `make repro`")
-    environment.prepare_environment()
+    sync_and_tell()
     print(f"Runs: http://127.0.0.1:{port}  (end with Ctrl-C)", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1"]  # one person looks: no four processes

@@ -1,12 +1,17 @@
 """What `dvc.yaml` declares about a stage and what `dvc.lock` recorded of its last run."""
 
+import functools
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+from stages.workflow.errors import UserError
 from stages.workflow.files import file_hash
 
 PIPELINE_FILE = Path("dvc.yaml")
@@ -29,6 +34,13 @@ class StageRecord:
     params: dict[str, Any]
     deps: dict[str, str]
     outs: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        """Names the computation by its content: md5, 32 hex digits, of all that is here."""
+        content = [self.stage, self.params, self.deps, self.outs]
+        text = json.dumps(content, sort_keys=True, default=str)
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def declared_paths(stage: str, *kinds: str) -> list[str]:
@@ -55,33 +67,63 @@ def output_paths() -> set[str]:
     return {path for stage in stages for path in declared_paths(stage, "outs", "metrics", "plots")}
 
 
-def stage_that_writes(path: str) -> str:
-    """Name of the stage whose output a file is."""
-    stages = _load(PIPELINE_FILE)["stages"]
-    return next(str(stage) for stage in stages if path in declared_paths(stage, "outs"))
-
-
 def record_now(stage: str) -> StageRecord:
     """What a stage that starts now reads, as the files are at this moment.
 
-    Dependencies are hashed here, not after the run as DVC does for `dvc.lock`: code that is edited
-    while the stage runs is not the code that ran (dvc issue 11058).
+    DVC hashes dependencies for `dvc.lock` after the run (dvc #11058): code that is edited while the
+    stage runs is not the code that ran, and `differences` of the two records tells so.
     """
     deps = _hashes(declared_paths(stage, "deps"))
     return StageRecord(stage, _current_params(stage), deps, outs={})
 
 
 def with_outputs(record: StageRecord) -> StageRecord:
-    """The same record, completed with the files that the stage has written."""
+    """What DVC will record of a stage that has finished: deps and params as they are now."""
+    now = record_now(record.stage)
     outs = _hashes(declared_paths(record.stage, "outs", "metrics", "plots"))
-    return StageRecord(record.stage, record.params, record.deps, outs)
+    return StageRecord(record.stage, now.params, now.deps, outs)
 
 
-def record_from_lock(stage: str) -> StageRecord | None:
-    """What DVC recorded of the stage's last run; None where it has not run."""
-    locked = _load(LOCK_FILE).get("stages", {}).get(stage) if LOCK_FILE.exists() else None
-    if locked is None:
-        return None
+def differences(earlier: StageRecord, later: StageRecord) -> list[str]:
+    """Paths of dependencies and keys of params that differ between two records of a stage."""
+    pairs = ((earlier.deps, later.deps), (earlier.params, later.params))
+    return [
+        key
+        for before, after in pairs
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+def workspace_records() -> dict[str, StageRecord]:
+    """What DVC recorded of the last run of each stage in the working directory, by stage."""
+    return records_in(LOCK_FILE.read_text(encoding="utf-8")) if LOCK_FILE.exists() else {}
+
+
+def records_in(lock: str) -> dict[str, StageRecord]:
+    """What the text of a dvc.lock records, by stage, in the order of the pipeline.
+
+    Raises:
+        UserError: it is not what DVC writes.
+    """
+    # An experiment differs from its neighbours in a few entries, and YAML takes long to read.
+    _, *entries = re.split(r"^(?=  \S+:$)", lock, flags=re.MULTILINE)
+    return {stage: record for entry in entries for stage, record in _records_of(entry).items()}
+
+
+@functools.cache
+def _records_of(entry: str) -> dict[str, StageRecord]:
+    try:
+        return {stage: _record_of(stage, locked) for stage, locked in _parsed(entry).items()}
+    except (YAMLError, ValueError, AttributeError, KeyError, TypeError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(
+            f"{LOCK_FILE}: is not a lock file of DVC ({what}); after a merge take one side of it "
+            "and run `dvc repro`"
+        ) from None
+
+
+def _record_of(stage: str, locked: dict[str, Any]) -> StageRecord:
     params = locked.get("params", {}).get(str(PARAMS_FILE), {})
     deps, outs = (
         {entry["path"]: entry["md5"] for entry in locked.get(kind, [])} for kind in ("deps", "outs")
@@ -121,4 +163,8 @@ def _hashes(paths: list[str]) -> dict[str, str]:
 
 
 def _load(path: Path) -> Any:
-    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    return _parsed(path.read_text(encoding="utf-8"))
+
+
+def _parsed(text: str) -> Any:
+    return YAML(typ="safe").load(text)

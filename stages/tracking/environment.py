@@ -1,13 +1,20 @@
 """Where tracking goes and under whose name: each environment variable that it heeds, named once."""
 
+import functools
 import os
+import re
+import socket
 from pathlib import Path
 
 import git
+import psutil
 
 from stages.tracking.declared import LOCK_FILE, output_paths
 
 EXPERIMENT = "car-or-truck"
+# Seconds that a server may take to answer, and that a writer waits for the project's own database.
+HTTP_TIMEOUT = 8
+DATABASE_TIMEOUT = 20
 
 
 def project_root() -> Path:
@@ -17,13 +24,22 @@ def project_root() -> Path:
 
 def tracking_uri() -> str:
     """The MLflow store: `MLFLOW_TRACKING_URI` if it is set, else SQLite in the project's folder."""
-    # Writers queue up for the database instead of failing at once: 60 s before an error.
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database_path()}?timeout=60"
+    return _uri_of_user() or f"sqlite:///{database_path()}?timeout={DATABASE_TIMEOUT}"
+
+
+def shown_uri() -> str:
+    """The MLflow store as it may be printed: without user name and password."""
+    return re.sub(r"//[^/@]*@", "//", tracking_uri())
 
 
 def store_is_local() -> bool:
     """Whether the store is the project's own database."""
-    return not os.environ.get("MLFLOW_TRACKING_URI")
+    return not _uri_of_user()
+
+
+@functools.cache  # MLflow sets the variable itself as soon as it is told of a store
+def _uri_of_user() -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI", "")
 
 
 def database_path() -> Path:
@@ -41,6 +57,11 @@ def logs_path() -> Path:
     return project_root() / "logs" / os.environ.get("DVC_EXP_NAME", "")
 
 
+def receipts_path() -> Path:
+    """Receipts of finished computations, by content (see `stages.tracking.receipts`)."""
+    return project_root() / "logs" / "receipts"
+
+
 def experiment_name() -> str:
     """The MLflow experiment: `MLFLOW_EXPERIMENT_NAME` if it is set."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
@@ -52,10 +73,9 @@ def identity_tags() -> dict[str, str]:
     `git.dirty` leaves out what the pipeline itself writes: DVC deletes the outputs of a stage
     before it runs and rewrites dvc.lock after.
     """
-    tags = {
-        "dvc.exp_name": os.environ.get("DVC_EXP_NAME", ""),
-        "dvc.exp_baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
-    }
+    tags = experiment_tags(
+        os.environ.get("DVC_EXP_NAME", ""), os.environ.get("DVC_EXP_BASELINE_REV", "")
+    )
     try:
         repository = git.Repo(search_parent_directories=True)
         changed = {item.a_path for item in repository.head.commit.diff(None)}
@@ -64,7 +84,48 @@ def identity_tags() -> dict[str, str]:
         tags["git.dirty"] = str(bool(changed - written)).lower()
     except (git.InvalidGitRepositoryError, ValueError):  # no repository, or no commit yet
         tags["git.dirty"] = "true"
-    return {key: value for key, value in tags.items() if value}
+    return tags
+
+
+def experiment_tags(name: str, baseline: str) -> dict[str, str]:
+    """Tags of a computation that a DVC experiment caused.
+
+    Args:
+        name: of the experiment; empty where there is none.
+        baseline: the commit that it started from.
+    """
+    if not name:
+        return {}
+    return {
+        "dvc.exp_name": name,
+        "dvc.exp_baseline": baseline,
+        membership_tag(name): baseline,
+    }
+
+
+def membership_tag(name: str) -> str:
+    """Key of the tag of every run that an experiment holds, whoever computed it first.
+
+    One tag an experiment: two people who add theirs at the same time do not overwrite each other's.
+    """
+    return "dvc.exp." + re.sub(r"[^/\w.\- :]", "_", name)  # what MLflow allows in a key
+
+
+def process_tag() -> str:
+    """This process, as host, process id and start: tells whether a run still has its writer."""
+    process = psutil.Process()
+    return f"{socket.gethostname()} {process.pid} {process.create_time():.0f}"
+
+
+def writer_is_gone(process: str) -> bool:
+    """Whether the process of a `process_tag` ran on this machine and is no more."""
+    host, pid, start = process.split()
+    if host != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - int(start)) > 1
+    except psutil.NoSuchProcess:
+        return True
 
 
 def prepare_environment() -> None:
@@ -72,9 +133,10 @@ def prepare_environment() -> None:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.pop("MLFLOW_RUN_ID", None)  # would override which run is written (mlflow #15713)
     os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "5")  # seconds
-    # A server that is away is given up after seconds, not after MLflow's minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    # A server that does not answer is left alone for a while, not waited for: the tracker tries
+    # again later (see stages.tracking.run). A request that is sent twice would make two runs.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(HTTP_TIMEOUT))
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # what fails is told once, by us
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

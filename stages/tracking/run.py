@@ -1,55 +1,47 @@
-"""MLflow mirrors DVC: each computation of a stage is a run, found again by the md5 of its files.
+"""A stage tells of itself while it runs: to its terminal, its log file and its run in MLflow.
 
-The problem: DVC knows what a result was made from, MLflow shows and compares, and neither knows of
-the other. Joined by a run id, they part as soon as DVC takes a result from its cache, runs an
-experiment in a copy of the project, or another person pulls the files. Joined by content they do
-not: what `dvc.yaml` declares of a stage is what its run holds.
-
-    params                  -> the run's params
-    metrics (JSON)          -> metrics, nested keys joined by dots
-    plots (CSV with epochs) -> metrics with a step for each epoch, and the table
-    plots (PNG)             -> artifacts
-    outs in data/models/    -> a model that can be served, the very file inside
-    deps in data/prepared/  -> datasets
-    md5 of deps and outs    -> tags `dep.PATH` and `out.PATH`
-
-A stage needs one line for all of it: `with track_stage("train_cnn") as tracker:`. Tracking never
-costs a result: what fails here is told in one warning, and the stage goes on.
+One line does it: `with track_stage("train_cnn") as tracker:`. Tracking never costs a result: what
+fails here is told in one warning, MLflow is left alone for a while and tried again, at the latest
+when the stage ends; and what is missing even then is filled in by `make sync` (see
+`stages.tracking.mirror`).
 """
 
-import json
+import contextlib
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 
-from stages.tracking import store
-from stages.tracking.declared import (
-    StageRecord,
-    declared_paths,
-    flattened,
-    record_from_lock,
-    record_now,
-    stage_that_writes,
-    with_outputs,
-)
-from stages.tracking.environment import logs_path
-from stages.workflow.files import file_hash, read_json, replacing
+from stages.tracking import mirror, store
+from stages.tracking.declared import StageRecord, differences, record_now, with_outputs
+from stages.tracking.environment import identity_tags, logs_path, shown_uri
+from stages.tracking.receipts import Receipt, write_receipt
+from stages.workflow.errors import UserError
+
+FIRST_PAUSE = 60.0  # seconds in which MLflow is left alone after it failed; doubled each time
 
 
 class StageTracker:
     """What a stage tells about itself while it runs."""
 
-    def __init__(self, stage: str) -> None:
-        """Start the log file."""
+    def __init__(self, stage: str, announce: mirror.Announce | None) -> None:
+        """Note what the stage reads, start the log file."""
         self.stage = stage
+        self._announce = announce
+        self._record = record_now(stage)
+        self._computation = uuid.uuid4().hex
+        self._started = time.time()
         self._run_id = ""
-        self._broken = False
-        self._started = time.perf_counter()
+        self._tracked_since: float | None = None
+        self._tracking_seconds = 0.0
+        self._has_warned = False
+        self._pause = FIRST_PAUSE
+        self._resting_until = 0.0
         self._log = logs_path() / f"{stage}.log"
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._log.write_text("", encoding="utf-8")
+        self._logs_work = True
+        with self._logs_may_fail():
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            self._log.write_text("", encoding="utf-8")
 
     def log_epoch(self, epoch: int, measures: Mapping[str, float]) -> None:
         """Report an epoch: a line in the log file and on the terminal, metrics in the run.
@@ -60,85 +52,129 @@ class StageTracker:
         """
         values = "  ".join(f"{name} {value:.4f}" for name, value in measures.items())
         self.log_line(f"epoch {epoch:3d}  {values}")
-        self._attempt(lambda run_id: store.log_epoch(run_id, epoch, measures))
+        if self._run_id:
+            self._attempt(lambda: store.log(self._run_id, metrics=measures, step=epoch))
 
     def log_line(self, line: str) -> None:
         """Write a line to the log file and the terminal, with the seconds since the start."""
         line = f"{self._seconds():6.1f} s  {line}"
         print(f"{self.stage}: {line}", flush=True)
-        with self._log.open("a", encoding="utf-8") as file:
+        with self._logs_may_fail(), self._log.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def add_test_metrics(self, model: Path, metrics: Mapping[str, float]) -> None:
-        """Add `test.*` metrics to the run that made a model, wherever and whenever that was.
-
-        If there is no such run (a fresh clone, another server, a cached stage), it is made from
-        the files.
-
-        Args:
-            model: the model's file.
-            metrics: by name, as `accuracy`.
-        """
-        named = {f"test.{name}": value for name, value in metrics.items()}
-        self._attempt(lambda _: store.log_metrics(run_that_made(model), named))
-
-    def begin(self, record: StageRecord) -> None:
+    def begin(self) -> None:
         """Start the run."""
+        self._attempt(self._start_run)
 
-        def start(_: str) -> None:
-            self._run_id = store.start_run(record)
-
-        self._attempt(start)
-
-    def finish(self, record: StageRecord) -> None:
+    def finish(self) -> None:
         """Complete the run with what the stage has written."""
-        seconds = self._seconds()
+        finished = with_outputs(self._record)
+        edited = differences(self._record, finished)
+        if edited:
+            self._warn(
+                f"edited while it ran: {', '.join(edited)}; DVC records them as they are now; "
+                f"run `dvc repro --force {self.stage}` for a result that belongs to them"
+            )
+        self._write_receipt(finished, edited)
+        self._resting_until = 0.0
+        self._attempt(lambda: self._complete_run(finished, edited))
+        self._write_receipt(finished, edited)  # with the time that this took
         self.log_line("finished")
-        with replacing(self._log.with_suffix(".json")) as unfinished:
-            content = {"seconds": round(seconds, 1), "outs": record.outs}
-            unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-        def complete(run_id: str) -> None:
-            store.log_metrics(run_id, {"duration_seconds": seconds})
-            log_files(run_id, record, epochs_too=False)
-            store.end_run(run_id, "FINISHED")
-
-        self._attempt(complete)
 
     def fail(self, status: str) -> None:
-        """End the run of a stage that did not finish."""
-        self._attempt(lambda run_id: store.end_run(run_id, status))
+        """End the run of a stage that did not finish, as FAILED or KILLED."""
+        if self._run_id:
+            self._attempt(lambda: store.end_live_run(self._run_id, status))
+
+    def _start_run(self) -> None:
+        run = mirror.start_run(self._record, identity_tags(), self._computation, self._started)
+        self._run_id = run.info.run_id
+        store.log(self._run_id, params=self._record.params)
+        store.watch_system(self._run_id)
+
+    def _complete_run(self, finished: StageRecord, edited: list[str]) -> None:
+        if not self._run_id:  # MLflow was away when the stage began
+            self._start_run()
+        run = store.get_run(self._run_id)
+        mirror.complete_run(
+            run,
+            finished,
+            mirror.workspace(),
+            edited=edited,
+            announce=self._announce,
+            try_model=True,
+        )
+        mirror.log_durations(run, self._receipt(finished, edited))
+        store.end_live_run(self._run_id, "FINISHED")
+
+    def _receipt(self, finished: StageRecord, edited: list[str]) -> Receipt:
+        return Receipt(
+            record=finished.key,
+            computation=self._computation,
+            stage=self.stage,
+            started=self._started,
+            seconds=round(self._seconds(), 1),
+            tracking_seconds=round(self._seconds_in_mlflow(), 2),
+            edited=edited,
+            outs=finished.outs,
+        )
+
+    def _write_receipt(self, finished: StageRecord, edited: list[str]) -> None:
+        with self._logs_may_fail():
+            write_receipt(self._receipt(finished, edited))
 
     def _seconds(self) -> float:
-        return time.perf_counter() - self._started
+        return time.time() - self._started
 
-    def _attempt(self, action: Callable[[str], None]) -> None:
-        """Call `action` with the run's id; at the first failure warn, and track no more."""
-        if self._broken:
+    def _seconds_in_mlflow(self) -> float:
+        since = self._tracked_since
+        return self._tracking_seconds + (time.time() - since if since else 0.0)
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Call `action`, unless MLflow failed a moment ago; if it fails, the stage goes on."""
+        if time.time() < self._resting_until:
             return
+        self._tracked_since = time.time()
         try:
-            action(self._run_id)
+            action()
         except Exception as error:  # noqa: BLE001  # whatever breaks in tracking, the stage goes on
-            self._broken = True
-            what = " ".join(str(error).split())[:300]
-            print(
-                f"WARNING: {self.stage}: not tracked from here on: {type(error).__name__}: {what}; "
-                "the results are not affected",
-                file=sys.stderr,
-                flush=True,
-            )
+            self._resting_until = time.time() + self._pause
+            self._pause *= 2
+            what = " ".join(str(error).split())[:200]
+            if not self._has_warned:
+                self._has_warned = True
+                self._warn(
+                    f"MLflow failed at {shown_uri()} ({type(error).__name__}: {what}); the "
+                    "results are not affected; what its run lacks when the stage has finished, "
+                    "`make sync` fills in once MLflow is there again"
+                )
+        finally:
+            self._tracking_seconds = self._seconds_in_mlflow()
+            self._tracked_since = None
+
+    @contextlib.contextmanager
+    def _logs_may_fail(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, UserError) as error:
+            if self._logs_work:
+                self._warn(f"{self._log.parent} cannot be written ({error}); results go on")
+            self._logs_work = False
+
+    def _warn(self, what: str) -> None:
+        print(f"WARNING: {self.stage}: {what}", file=sys.stderr, flush=True)
 
 
-@contextmanager
-def track_stage(stage: str) -> Iterator[StageTracker]:
+@contextlib.contextmanager
+def track_stage(stage: str, announce: mirror.Announce | None = None) -> Iterator[StageTracker]:
     """Track the block as a computation of a stage.
 
     Args:
         stage: its name in dvc.yaml.
+        announce: what else MLflow is to be told when the stage has finished.
     """
-    tracker = StageTracker(stage)
-    record = record_now(stage)
-    tracker.begin(record)
+    tracker = StageTracker(stage, announce)
+    tracker.begin()
     try:
         yield tracker
     except KeyboardInterrupt:
@@ -147,46 +183,4 @@ def track_stage(stage: str) -> Iterator[StageTracker]:
     except BaseException:
         tracker.fail("FAILED")
         raise
-    tracker.finish(with_outputs(record))
-
-
-def run_that_made(path: Path) -> str:
-    """Id of the run whose stage wrote a file with these bytes; made from files if there is none."""
-    md5 = file_hash(path, "md5")
-    known = store.find_run(str(path), md5)
-    if known:
-        return known
-    stage = stage_that_writes(str(path))
-    record = record_from_lock(stage)
-    if record is None or record.outs.get(str(path)) != md5:
-        # The file is not the one that DVC recorded: its settings can't be known.
-        record = StageRecord(stage, params={}, deps={}, outs={str(path): md5})
-    run_id = store.start_run(record)
-    log_files(run_id, record, epochs_too=True)
-    store.end_run(run_id, "FINISHED")
-    return run_id
-
-
-def log_files(run_id: str, record: StageRecord, *, epochs_too: bool) -> None:
-    """Log what a stage has written.
-
-    Args:
-        run_id: the stage's run.
-        record: with the md5 of its outputs; an output that it does not name is left out.
-        epochs_too: whether the metrics of each epoch are still to be logged.
-    """
-    store.log_tags(run_id, {f"out.{path}": md5 for path, md5 in record.outs.items()})
-    written = [Path(path) for path in record.outs if Path(path).exists()]
-    metrics = declared_paths(record.stage, "metrics")
-    for path in written:
-        if str(path) in metrics:
-            store.log_metrics(run_id, flattened(read_json(path)))
-        elif path.parent == Path("data/models"):
-            store.log_model(run_id, path)
-        elif path.suffix == ".png":
-            store.log_artifact(run_id, path, "figures")
-        elif path.suffix == ".csv":
-            store.log_artifact(run_id, path, "tables")
-            if epochs_too:
-                store.log_epochs_of_table(run_id, path)
-    store.log_datasets(run_id, record.deps)
+    tracker.finish()

@@ -26,6 +26,7 @@ ClassName = Literal[
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
@@ -130,6 +131,23 @@ class MobilenetParams(TrainingParams):
         return self
 
 
+class Floors(Section):
+    """The least that a champion must reach on the test images."""
+
+    accuracy: Share
+    precision: Share
+    recall: Share
+    roc_auc: Share
+
+
+class RegistryParams(Section):
+    """Which model is registered in MLflow, and when it becomes the champion."""
+
+    select_by: Literal["validation.accuracy", "validation.log_loss"]
+    floors: Floors
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Params(Section):
     """All of `params.yaml`."""
 
@@ -137,6 +155,7 @@ class Params(Section):
     baseline: BaselineParams
     cnn: CnnParams
     mobilenet: MobilenetParams
+    registry: RegistryParams
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:

@@ -1,5 +1,7 @@
 """The numbers in the comparison table are the ones that their names promise."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -12,6 +14,7 @@ from stages.statistics.classification import (
     classification_metrics,
     roc_points,
 )
+from stages.statistics.paired import mcnemar
 
 NAMES = {
     *("accuracy", "balanced_accuracy", "precision", "recall", "f1"),
@@ -162,3 +165,32 @@ def test_a_single_unit_speaks_for_the_second_class() -> None:
     found = probabilities(np.array([[-2.0], [0.0], [np.log(3.0)]], np.float32))
     np.testing.assert_allclose(found[1:], [[0.5, 0.5], [0.25, 0.75]], rtol=1e-6)
     assert found[0].argmax() == 0
+
+
+def pairs(both: int, only_first: int, only_second: int, neither: int) -> tuple[np.ndarray, ...]:
+    first = np.repeat([True, True, False, False], [both, only_first, only_second, neither])
+    second = np.repeat([True, False, True, False], [both, only_first, only_second, neither])
+    return first, second
+
+
+def test_the_exact_mcnemar_test_gives_the_published_value() -> None:
+    # Airway hyper-responsiveness of 21 children before and after stem-cell transplantation, 1 and
+    # 7 discordant pairs: exact conditional p = 0.070. M. Fagerland, S. Lydersen, P. Laake, BMC
+    # Medical Research Methodology 13:91 (2013), table 1 and results.
+    found = mcnemar(*pairs(both=1, only_first=1, only_second=7, neither=12))
+    assert (found.only_first, found.only_second) == (1, 7)
+    assert found.p_value == pytest.approx(0.0703125)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_the_mcnemar_test_counts_tosses_of_a_fair_coin(only_first: int, only_second: int) -> None:
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+    found = mcnemar(*pairs(5, only_first, only_second, 5))
+    assert found.p_value == pytest.approx(min(1.0, 2 * tail))
+    assert mcnemar(*pairs(5, only_second, only_first, 5)).p_value == found.p_value
+
+
+def test_answers_that_are_not_paired_are_refused() -> None:
+    with pytest.raises(ValueError, match="not paired"):
+        mcnemar(np.ones(3, bool), np.ones(4, bool))

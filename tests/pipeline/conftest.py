@@ -5,9 +5,11 @@ workspace and MLflow database, and shares DVC's cache with the others.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ SMALL = [
     "mobilenet.input_size=64",
     "mobilenet.first_trainable_block=16",
 ]
+
+SWEEP = [1, 2, 3, 4, 5, 6]  # of baseline.ridge
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -97,6 +101,11 @@ class Project:
         """What differs from the last commit; empty if nothing does."""
         return str(self.run("git", "status", "--porcelain").stdout)
 
+    def experiments(self) -> set[str]:
+        """Names of the DVC experiments."""
+        listed = self.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/").stdout
+        return set(re.findall(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(\S+)", listed))
+
     def runs(self) -> list[mlflow.entities.Run]:
         """All runs in the project's database, the oldest first."""
         client = mlflow.MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
@@ -144,17 +153,39 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+def _clone(original: Project, folder: Path) -> Project:
+    original.run("git", "clone", "--quiet", ".", str(folder))
+    project = Project(folder)
+    _configure_git(project)
+    _link_raw_files(project)
+    project.run("dvc", "checkout")
+    return project
+
+
+@pytest.fixture(scope="session")
+def swept_project(finished_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone in which a grid of six was run from a queue by two workers, on a new database."""
+    project = _clone(finished_project, tmp_path_factory.mktemp("swept") / "project")
+    assert not (project.folder / "mlflow.db").exists()
+    grid = f"baseline.ridge={','.join(map(str, SWEEP))}"
+    project.run("dvc", "exp", "run", "--queue", "-S", grid, "train_baseline")
+    project.run("dvc", "queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 300
+    while len(project.experiments()) < len(SWEEP):
+        status = project.run("dvc", "queue", "status").stdout
+        assert "Failed" not in status, status
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    return project
+
+
 @pytest.fixture
-def clone(finished_project: Project, tmp_path: Path) -> Callable[[], Project]:
+def clone_named(finished_project: Project, tmp_path: Path) -> Callable[[str], Project]:
     """Make a clone of the finished project with all its files, and an empty MLflow store."""
+    return lambda name: _clone(finished_project, tmp_path / name)
 
-    def make() -> Project:
-        folder = tmp_path / "clone"
-        finished_project.run("git", "clone", "--quiet", ".", str(folder))
-        project = Project(folder)
-        _configure_git(project)
-        _link_raw_files(project)
-        project.run("dvc", "checkout")
-        return project
 
-    return make
+@pytest.fixture
+def clone(clone_named: Callable[[str], Project]) -> Callable[[], Project]:
+    """Make a clone of the finished project, as `clone_named` does."""
+    return lambda: clone_named("clone")

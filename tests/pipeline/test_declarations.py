@@ -48,6 +48,19 @@ def test_the_test_split_is_read_by_evaluate_alone() -> None:
             assert 'read_split("test")' not in path.read_text(), path
 
 
+def test_mlflow_is_imported_where_its_telemetry_has_been_turned_off_before() -> None:
+    importing = {
+        path.name
+        for path in (ROOT / "stages").rglob("*.py")
+        if re.search(r"^\s*(import|from) mlflow", path.read_text(), re.MULTILINE)
+    }
+    assert importing == {"store.py"}
+    code = (
+        "import stages.tracking.mirror, os; assert os.environ['MLFLOW_DISABLE_TELEMETRY'] == 'true'"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_no_result_differs_from_run_to_run_by_a_time_or_a_path() -> None:
     for stage in STAGES.values():
         for kind in ("metrics", "plots"):

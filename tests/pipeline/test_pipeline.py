@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import mlflow
 import pandas as pd
 import pytest
 
@@ -119,6 +120,9 @@ def test_an_experiment_in_a_copy_with_three_classes_works_everywhere_and_its_run
     assert set(table["actual"]) == {"cat", "dog", "frog"}
     model = load_model(project.folder / "data/models/cnn.npz")
     assert model.classes == ["cat", "dog", "frog"]
+    client = mlflow.MlflowClient(f"sqlite:///{project.folder / 'mlflow.db'}")
+    (registered,) = client.search_registered_models()
+    assert registered.name == "cat-or-dog-or-frog"  # another question than cars and trucks
 
 
 def test_plots_can_be_drawn(clone: MakeClone) -> None:

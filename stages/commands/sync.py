@@ -1,0 +1,48 @@
+"""Make MLflow match what DVC has, for all branches, tags, experiments and the workspace.
+
+Runs that are missing are made from the files: those of stages that DVC took from its cache, that
+were computed elsewhere, or that ran while MLflow was away. Runs that an experiment shares with
+others are tied to its name (tag `dvc.exp.NAME`), and runs of processes that were killed are ended.
+Run again, it changes nothing.
+"""
+
+import argparse
+
+from stages.workflow.command import run_reporting_mistakes
+
+
+def main() -> None:
+    """Read the options, sync."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
+    run_reporting_mistakes(sync_and_tell)
+
+
+def sync_and_tell() -> None:
+    """Sync, and print what was done."""
+    from stages.tracking.store import speaking_to_mlflow
+    from stages.tracking.sync import sync
+
+    with speaking_to_mlflow():
+        report = sync()
+    done = {
+        "made from files": report.made,
+        "completed": report.completed,
+        "tied to experiments": report.tied,
+        "ended, as their process is gone": report.ended,
+    }
+    told = "; ".join(f"{count} {what}" for what, count in done.items() if count)
+    print(f"sync: {report.revisions} revisions: {f'runs {told}' if told else 'nothing to do'}")
+    if report.missing:
+        paths = ", ".join(sorted(set(report.missing.values())))
+        print(
+            f"sync: {len(report.missing)} files are not on this machine ({paths}); their runs are "
+            "there without them; `dvc fetch --all-branches --all-tags` (for experiments "
+            "`dvc exp pull`), then sync again"
+        )
+
+
+if __name__ == "__main__":
+    main()

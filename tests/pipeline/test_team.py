@@ -1,0 +1,72 @@
+"""Two people with one MLflow server, on PostgreSQL, which hands out the artifacts itself."""
+
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+
+from tests.pipeline.conftest import Project
+from tests.pipeline.faulty_server import HOST, mlflow_server
+from tests.pipeline.postgres import postgres
+
+MakeClone = Callable[[str], Project]
+
+
+def both(projects: list[Project], *command: str, **environment: str) -> list[str]:
+    """What a command says in two projects at the same time."""
+    running = [
+        subprocess.Popen(
+            command,
+            cwd=project.folder,
+            env=project.environment(LOGNAME=project.folder.name, **environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for project in projects
+    ]
+    said = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0] * len(running), said
+    return said
+
+
+def test_two_people_see_each_others_runs_and_do_not_collide(
+    clone_named: MakeClone, tmp_path: Path
+) -> None:
+    people = [clone_named("ada"), clone_named("bob")]
+    with postgres() as database, mlflow_server(tmp_path / "server", database) as port:
+        uri = f"http://{HOST}:{port}"
+        at_server = {"MLFLOW_TRACKING_URI": uri}
+        # Each computes something of their own and takes the rest from files, at the same time.
+        for project, ridge in zip(people, (1, 2), strict=True):
+            project.set_params(f"baseline.ridge={ridge}")
+        both(people, "dvc", "repro", "train_baseline", **at_server)
+        both(people, "python", "-m", "stages.commands.sync", **at_server)
+
+        client = mlflow.MlflowClient(uri)
+        experiment = client.get_experiment_by_name("car-or-truck")
+        runs = list(client.search_runs([experiment.experiment_id]))
+        records = Counter(run.data.tags["dvc.record"] for run in runs)
+        assert set(records.values()) == {1}, "a computation has two runs"
+        computed = {
+            run.data.tags["mlflow.user"]: run
+            for run in runs
+            if run.data.tags["stage"] == "train_baseline" and "made_from" not in run.data.tags
+        }
+        assert set(computed) == {"ada", "bob"}
+        # Each finds the other's run, and can fetch what the server keeps for it.
+        for project, other in zip(people, ("bob", "ada"), strict=True):
+            run_id = computed[other].info.run_id
+            shown = project.run(
+                *("python", "-m", "stages.commands.lineage", run_id), **at_server
+            ).stdout
+            assert run_id in shown
+            (model,) = computed[other].outputs.model_outputs
+            fetched = mlflow.artifacts.download_artifacts(
+                f"models:/{model.model_id}", dst_path=str(tmp_path / other), tracking_uri=uri
+            )
+            assert (Path(fetched) / "data/baseline.npz").exists()
+        said = both(people, "python", "-m", "stages.commands.sync", **at_server)
+        assert all("nothing to do" in each for each in said), said

@@ -1,0 +1,182 @@
+"""Tracking never costs a result: whatever breaks, same bytes, one warning, and sync mends it."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.pipeline.conftest import Project
+from tests.pipeline.faulty_server import Door, door_to, mlflow_server
+
+MakeClone = Callable[[], Project]
+SYNC = ("python", "-m", "stages.commands.sync")
+MAKE_DATABASE = ("python", "-m", "stages.commands.runs")  # which shows that it is empty
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as port, door_to(port) as door:
+        yield door
+
+
+def assert_survived(said: str, stage: str, project: Project) -> None:
+    """The results are the committed bytes, and one warning tells what to do."""
+    assert said.count("WARNING") == 1, said
+    assert f"WARNING: {stage}: MLflow failed at" in said
+    assert "`make sync`" in said
+    assert "Traceback" not in said
+    assert project.run("git", "diff").stdout == ""
+    assert stage not in project.run("dvc", "status").stdout
+
+
+def assert_complete(runs: list[mlflow.entities.Run], stage: str) -> mlflow.entities.Run:
+    """There is one run of the stage; it has all, its duration from the receipt."""
+    (run,) = [each for each in runs if each.data.tags["stage"] == stage]
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["duration_seconds"] > 0
+    assert "test.accuracy" in run.data.metrics
+    assert run.data.params
+    assert len(run.outputs.model_outputs) == 1
+    return run
+
+
+def runs_at(uri: str) -> list[mlflow.entities.Run]:
+    client = mlflow.MlflowClient(uri)
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    return list(client.search_runs(experiments))
+
+
+def said_by(project: Project, stage: str, **environment: str) -> str:
+    finished = project.run("python", "-m", f"stages.{stage}", **environment)
+    return str(finished.stdout + finished.stderr)
+
+
+@pytest.mark.parametrize("mode", ["shut", "error", "slow"])
+def test_a_server_that_does_not_answer_well(clone: MakeClone, door: Door, mode: str) -> None:
+    project = clone()
+    name = f"experiment-{mode}"
+    at_door = {"MLFLOW_TRACKING_URI": door.uri, "MLFLOW_EXPERIMENT_NAME": name}
+    door.mode = mode
+    began = time.monotonic()
+    said = said_by(project, "train_baseline", **at_door)
+    assert time.monotonic() - began < 60
+    assert_survived(said, "train_baseline", project)
+    failed = project.run(*SYNC, check=False, **at_door)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"ERROR: MLflow at {door.uri} failed")
+    assert "Traceback" not in failed.stderr
+    door.mode = "pass"
+    project.run(*SYNC, **at_door)
+    client = mlflow.MlflowClient(door.uri)
+    experiment = client.get_experiment_by_name(name)
+    assert_complete(list(client.search_runs([experiment.experiment_id])), "train_baseline")
+
+
+def test_a_server_that_goes_away_in_the_middle_of_training(clone: MakeClone, door: Door) -> None:
+    project = clone()
+    at_door = {"MLFLOW_TRACKING_URI": door.uri, "MLFLOW_EXPERIMENT_NAME": "experiment-middle"}
+    door.mode = "pass"
+    process = subprocess.Popen(
+        ["python", "-m", "stages.train_cnn"],
+        cwd=project.folder,
+        env=project.environment(**at_door),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    log = project.folder / "logs/train_cnn.log"
+    while not log.exists() or "epoch   1" not in log.read_text():
+        assert process.poll() is None
+        time.sleep(0.02)
+    door.mode = "shut"
+    said, _ = process.communicate()
+    assert process.returncode == 0
+    assert_survived(said.replace("WARNING: All log messages", ""), "train_cnn", project)
+    door.mode = "pass"
+    project.run(*SYNC, **at_door)
+    client = mlflow.MlflowClient(door.uri)
+    experiment = client.get_experiment_by_name("experiment-middle")
+    run = assert_complete(list(client.search_runs([experiment.experiment_id])), "train_cnn")
+    history = client.get_metric_history(run.info.run_id, "validation_loss")
+    assert sorted(point.step for point in history) == [1, 2]  # none lost, none twice
+    assert "made_from" not in run.data.tags  # it is the run that was begun
+
+
+def test_a_database_that_another_program_has_locked(clone: MakeClone) -> None:
+    project = clone()
+    project.run(*MAKE_DATABASE)
+    database = project.folder / "mlflow.db"
+    holder = sqlite3.connect(database)
+    holder.execute("BEGIN EXCLUSIVE")
+    impatient = {"MLFLOW_TRACKING_URI": f"sqlite:///{database}?timeout=1"}
+    said = said_by(project, "train_baseline", **impatient)
+    assert_survived(said, "train_baseline", project)
+    holder.rollback()
+    project.run(*SYNC)
+    assert_complete(project.runs(), "train_baseline")
+
+
+def test_a_database_that_may_only_be_read(clone: MakeClone) -> None:
+    project = clone()
+    project.run(*MAKE_DATABASE)
+    database = project.folder / "mlflow.db"
+    read_only = {"MLFLOW_TRACKING_URI": f"sqlite:///file:{database}?mode=ro&uri=true"}
+    said = said_by(project, "train_baseline", **read_only)
+    assert "readonly" in said
+    assert_survived(said, "train_baseline", project)
+
+
+def test_a_disk_that_is_full(clone: MakeClone, tmp_path: Path) -> None:
+    project = clone()
+    if subprocess.run(["unshare", "--map-root-user", "--mount", "true"], check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here: no user namespaces")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    uri = f"sqlite:///{disk / 'mlflow.db'}?timeout=1"
+    script = f"""
+        mount -t tmpfs -o size=8m tmpfs {disk} || exit 9
+        {" ".join(MAKE_DATABASE)} > /dev/null || exit 8
+        cat /dev/zero > {disk / "filler"} 2> /dev/null
+        python -m stages.train_baseline || exit 7
+        echo SYNC >&2
+        rm {disk / "filler"}
+        python -m stages.commands.sync || exit 6
+        cp {disk / "mlflow.db"} {tmp_path / "rescued.db"}
+    """
+    finished = project.run(
+        *("unshare", "--map-root-user", "--mount", "bash", "-c", script), MLFLOW_TRACKING_URI=uri
+    )
+    said, _, _ = finished.stderr.partition("SYNC")
+    assert "full" in said
+    assert_survived(said, "train_baseline", project)
+    assert_complete(runs_at(f"sqlite:///{tmp_path / 'rescued.db'}"), "train_baseline")
+
+
+def test_an_artifact_store_that_cannot_be_written(clone: MakeClone) -> None:
+    project = clone()
+    artifacts = project.folder / "mlartifacts"
+    artifacts.write_text("not a folder")
+    said = said_by(project, "train_baseline")
+    assert_survived(said, "train_baseline", project)
+    artifacts.unlink()
+    project.run(*SYNC)
+    run = assert_complete(project.runs(), "train_baseline")
+    assert "made_from" not in run.data.tags  # it is the run that was begun
+
+
+def test_a_folder_for_logs_that_cannot_be_written(clone: MakeClone) -> None:
+    project = clone()
+    shutil.rmtree(project.folder / "logs", ignore_errors=True)
+    (project.folder / "logs").write_text("not a folder")
+    said = said_by(project, "train_baseline")
+    assert said.count("WARNING") == 1
+    assert f"{project.folder}{os.sep}logs cannot be written" in said
+    assert project.run("git", "diff").stdout == ""
+    (run,) = project.runs()
+    assert run.info.status == "FINISHED"
