@@ -23,6 +23,7 @@ pytestmark = pytest.mark.xdist_group("finished_project")
 PATIENCE = 60_000  # milliseconds
 MODEL_STAGES = ("train_baseline", "train_cnn", "finetune_mobilenet")
 COLUMNS = ("train.accuracy", "validation.accuracy", "test.accuracy", "data.classes")
+HIDDEN = ("Dataset", "Source")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def page() -> Iterator[Page]:
         pytest.skip(what)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1500, "height": 520})
+        page = browser.new_page(viewport={"width": 1500, "height": 480})
         page.set_default_timeout(PATIENCE)
         yield page
         browser.close()
@@ -82,11 +83,8 @@ def keep(page: Page, name: str) -> None:
 
 
 def close_assistant(page: Page) -> None:
-    """Close the panel that MLflow opens beside the runs, if it does."""
-    page.wait_for_timeout(500)
-    for button in page.get_by_role("button", name="Close").all():
-        if button.is_visible():
-            button.click()
+    """Close the panel that MLflow opens beside the runs."""
+    page.get_by_label("Close", exact=True).click()
 
 
 def test_the_table_of_runs_shows_three_models_with_params_and_metrics(
@@ -96,10 +94,10 @@ def test_the_table_of_runs_shows_three_models_with_params_and_metrics(
     page.goto(f"{address}/#/experiments/1/runs?searchFilter={wanted}")
     page.get_by_text("finetune_mobilenet").first.wait_for()
     close_assistant(page)
-    for column in COLUMNS:
+    for column in (*HIDDEN, *COLUMNS):
         page.get_by_text("Columns", exact=True).click()
         page.get_by_placeholder("Search columns").fill(column)
-        page.get_by_role("treeitem").filter(has_text=column).last.click()
+        page.locator("[class*=tree-title]").get_by_text(column, exact=True).first.click()
         page.keyboard.press("Escape")
     latest = {
         run.data.tags["stage"]: run for run in project.runs() if "test.accuracy" in run.data.metrics
@@ -113,6 +111,7 @@ def test_the_table_of_runs_shows_three_models_with_params_and_metrics(
             value = latest[stage].data.metrics[f"{split}.accuracy"]
             assert f"{value:.3f}".rstrip("0") in text, (stage, split, value)
     assert "data.classes" in text
+    page.mouse.move(0, 0)
     keep(page, "runs.png")
 
 
@@ -127,10 +126,15 @@ def test_a_sweep_is_compared_by_parallel_coordinates(
     assert len(sweep) >= 5, "run a sweep first: dvc exp run --queue -S baseline.ridge=1,10,100"
     runs = json.dumps([run.info.run_id for run in sweep.values()])
     query = urllib.parse.urlencode({"runs": runs, "experiments": '["1"]'})
-    page.set_viewport_size({"width": 1500, "height": 900})
+    page.set_viewport_size({"width": 1500, "height": 620})
     page.goto(f"{address}/#/compare-runs?{query}")
     page.get_by_text("Parallel Coordinates Plot").first.wait_for()
     page.locator(".js-plotly-plot").first.wait_for()
+    close_assistant(page)
+    page.locator("[class*=select-selector]").nth(1).click()
+    page.keyboard.type("validation.accuracy")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
     text = page.inner_text("body")
     assert "baseline.ridge" in text
     assert "validation.accuracy" in text
