@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stages.tracking import store
+from stages.tracking.champion import ALIAS
 from stages.tracking.declared import StageRecord
 from stages.tracking.environment import shown_uri
 from stages.tracking.mirror import COMPUTATION, EDITED, RECORD, file_in_workspace
@@ -184,9 +185,11 @@ class Lineage:
                 told = "" if accuracy is None else f": test accuracy {accuracy:.4f}"
                 nodes.append(Node(f"measured by run {run.info.run_id}{told}"))
         for version in store.versions_of_content(md5):
-            aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+            champion = store.version_by_alias(version.name, ALIAS)
+            is_champion = champion is not None and champion.version == version.version
+            alias = f" ({ALIAS})" if is_champion else ""
             gate = version.tags.get("gate", "")
-            nodes.append(Node(f"registered: {version.name} {version.version}{aliases}; {gate}"))
+            nodes.append(Node(f"registered: {version.name} {version.version}{alias}; {gate}"))
         return nodes
 
 

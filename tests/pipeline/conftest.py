@@ -17,6 +17,7 @@ from typing import Any
 
 import mlflow
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 from stages.data.cifar10 import SOURCES
@@ -36,10 +37,20 @@ SWEEP = [1, 2, 3, 4, 5, 6]  # of baseline.ridge
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that need the finished project in one process, so that it is made once."""
+    """Keep tests that share what is costly in one process; begin with what others wait for."""
     for item in items:
-        if "finished_project" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("finished_project"))
+        for fixture in ("swept_project", "door"):
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(fixture))
+    # The finished project takes a minute to make: meanwhile the other process tests code.
+    items[:] = _in_good_order(items)
+
+
+def _in_good_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """One test that makes the finished project, those that do not need it, those that do."""
+    needing = [each for each in items if "finished_project" in getattr(each, "fixturenames", ())]
+    others = [each for each in items if each not in needing]
+    return [*needing[:1], *others, *needing[1:]]
 
 
 @dataclass(frozen=True)
@@ -126,9 +137,23 @@ def _link_raw_files(project: Project) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The working tree's files as a new repository, in which the whole pipeline has run."""
-    folder = tmp_path_factory.mktemp("origin") / "project"
+def finished_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
+    """The working tree's files as a new repository, in which the whole pipeline has run.
+
+    It is made once for all processes of the tests; who comes later waits for it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    project = Project(shared / "origin" / "project")
+    with FileLock(shared / "origin.lock"):
+        if not (shared / "origin.done").exists():
+            _make_finished(project)
+            (shared / "origin.done").touch()
+    return project
+
+
+def _make_finished(project: Project) -> None:
+    folder = project.folder
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -140,7 +165,6 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         if (ROOT / name).is_file() and not name.startswith("metrics/") and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    project = Project(folder)
     project.run("git", "init", "--quiet", "--initial-branch", "main")
     _configure_git(project)
     project.run("dvc", "cache", "dir", str(folder.parent / "cache"))
@@ -150,7 +174,6 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.commit("the project")
     project.run("dvc", "repro")
     project.commit("results")
-    return project
 
 
 def _clone(original: Project, folder: Path) -> Project:

@@ -40,7 +40,7 @@ def test_two_people_see_each_others_runs_and_do_not_collide(
         uri = f"http://{HOST}:{port}"
         at_server = {"MLFLOW_TRACKING_URI": uri}
         # Each computes something of their own and takes the rest from files, at the same time.
-        for project, ridge in zip(people, (1, 2), strict=True):
+        for project, ridge in zip(people, (21, 22), strict=True):
             project.set_params(f"baseline.ridge={ridge}")
         both(people, "dvc", "repro", "train_baseline", **at_server)
         both(people, "python", "-m", "stages.commands.sync", **at_server)
@@ -64,9 +64,11 @@ def test_two_people_see_each_others_runs_and_do_not_collide(
             ).stdout
             assert run_id in shown
             (model,) = computed[other].outputs.model_outputs
-            fetched = mlflow.artifacts.download_artifacts(
-                f"models:/{model.model_id}", dst_path=str(tmp_path / other), tracking_uri=uri
+            code = (
+                "import mlflow; print(mlflow.artifacts.download_artifacts("
+                f"'models:/{model.model_id}', dst_path='fetched'))"
             )
-            assert (Path(fetched) / "data/baseline.npz").exists()
+            fetched = project.run("python", "-c", code, **at_server).stdout.strip()
+            assert (project.folder / fetched / "data/baseline.npz").exists()
         said = both(people, "python", "-m", "stages.commands.sync", **at_server)
         assert all("nothing to do" in each for each in said), said

@@ -118,15 +118,3 @@ def test_a_test_of_models_that_came_from_the_cache_still_fills_the_table(
         assert run.data.params
     project.run("dvc", "repro", "--force", "--single-item", "evaluate")
     assert sum(run.data.tags["stage"] in TRAINING for run in project.runs()) == len(TRAINING)
-
-
-def test_a_server_that_is_away_costs_a_warning_and_no_result(clone: MakeClone) -> None:
-    project = clone()
-    finished = project.run(
-        *("dvc", "repro", "--force", "--single-item", "train_baseline"),
-        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
-    )
-    said = finished.stderr + finished.stdout
-    assert said.count("WARNING: train_baseline: not tracked") == 1
-    assert "Traceback" not in said
-    assert project.git_status() == ""

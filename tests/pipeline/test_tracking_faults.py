@@ -62,6 +62,7 @@ def test_a_server_that_does_not_answer_well(clone: MakeClone, door: Door, mode: 
     project = clone()
     name = f"experiment-{mode}"
     at_door = {"MLFLOW_TRACKING_URI": door.uri, "MLFLOW_EXPERIMENT_NAME": name}
+    at_door["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "4"  # seconds; a slow call takes 10
     door.mode = mode
     began = time.monotonic()
     said = said_by(project, "train_baseline", **at_door)
