@@ -37,6 +37,11 @@ def store_is_local() -> bool:
     return not _uri_of_user()
 
 
+def store_is_database() -> bool:
+    """Whether the store is a database that is written directly, without a server in front of it."""
+    return tracking_uri().startswith(("sqlite", "postgresql", "mysql", "mssql"))
+
+
 @functools.cache  # MLflow sets the variable itself as soon as it is told of a store
 def _uri_of_user() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI", "")
@@ -48,7 +53,7 @@ def database_path() -> Path:
 
 
 def artifacts_path() -> Path:
-    """Pictures and models of runs in the project's own database."""
+    """Pictures and models of runs in a database that has no server."""
     return project_root() / "mlartifacts"
 
 

@@ -357,14 +357,14 @@ def _milliseconds(seconds: float) -> int:
 
 @functools.cache
 def _client() -> mlflow.MlflowClient:
-    """MLflow's client of the store; the project's own database is made if it is not there yet.
+    """MLflow's client of the store; a database is made if it is not there yet.
 
     Processes that start at once on a new database would trip over each other's migration
     (mlflow #20014), so one goes first.
     """
     uri = environment.tracking_uri()
     mlflow.set_tracking_uri(uri)
-    with exclusive() if environment.store_is_local() else contextlib.nullcontext():
+    with exclusive() if environment.store_is_database() else contextlib.nullcontext():
         return mlflow.MlflowClient(uri)
 
 
@@ -373,8 +373,10 @@ def _experiment_id() -> str:
     """Id of the experiment, which is made if it is not there yet."""
     client = _client()
     name = environment.experiment_name()
-    if environment.store_is_local():
+    if environment.store_is_database():
         with exclusive():
+            # Not where MLflow would put them, below the working directory: that of an experiment
+            # in a copy is deleted.
             if client.get_experiment_by_name(name) is None:
                 location = environment.artifacts_path().as_uri()
                 client.create_experiment(name, artifact_location=location)

@@ -53,55 +53,89 @@ def sync() -> Report:
         UserError: Git or DVC cannot tell the revisions.
     """
     revisions = all_revisions()
-    known = store.all_runs()
-    report = Report(revisions=len(revisions))
-    # Where a computation was repeated it has several runs; the latest, which comes first, counts.
-    complete = {run.data.tags[RECORD]: run for run in reversed(known) if RECORD in run.data.tags}
-    begun = {run.info.run_id for run in known}
-    ties: dict[str, dict[str, str]] = defaultdict(dict)
+    work = _Sync(store.all_runs())
     with tempfile.TemporaryDirectory() as folder:
         for revision in tqdm(revisions, desc="sync", unit="revision", disable=None, leave=False):
-            snapshot = dataclasses.replace(revision.snapshot(Path(folder)), runs=complete)
-            _complete_revision(revision, snapshot, complete, begun, report)
-            _tie(revision, complete, ties)
-    for run_id, tags in ties.items():
-        store.log(run_id, tags=tags)
-    report.tied = len(ties)
-    if report.made:
+            work.complete_runs_of(revision, Path(folder))
+            work.note_ties_of(revision)
+    work.tie()
+    work.end_dead_runs()
+    if work.report.made:
         _remove_doubles(store.all_runs())
-    finished_now = {run.info.run_id for run in complete.values()}
-    report.ended = _end_dead_runs([run for run in known if run.info.run_id not in finished_now])
-    return report
+    work.report.revisions = len(revisions)
+    return work.report
 
 
-def _complete_revision(
-    revision: Revision,
-    snapshot: Snapshot,
-    complete: dict[str, Run],
-    begun: set[str],
-    report: Report,
-) -> None:
-    """Make or complete the runs of a revision; `complete` and `report` are brought up to date."""
-    has_new_model = False
-    # Evaluations last: they add to the runs of the models.
-    for record in sorted(revision.records.values(), key=_is_evaluation):
-        announce = spread_evaluation if _is_evaluation(record) else None
-        run = complete.get(record.key)
-        if run is None:
-            run = make_run(record, snapshot, announce)
-        elif _can_be_completed(run, record, snapshot):
-            complete_run(run, record, snapshot, announce=announce)
-            run = store.get_run(run.info.run_id)
-        else:
-            if announce and has_new_model:
+class _Sync:
+    """The state of a sync: which computations have a complete run, and what was done so far."""
+
+    def __init__(self, known: list[Run]) -> None:
+        """Begin with the runs that are there, the latest first."""
+        self.report = Report()
+        self._known = known
+        # Where a computation was repeated it has several runs; the latest counts.
+        self._complete = {
+            run.data.tags[RECORD]: run for run in reversed(known) if RECORD in run.data.tags
+        }
+        self._ties: dict[str, dict[str, str]] = defaultdict(dict)
+
+    def complete_runs_of(self, revision: Revision, folder: Path) -> None:
+        """Make the runs that a revision lacks, complete those that lack files."""
+        snapshot = dataclasses.replace(revision.snapshot(folder), runs=self._complete)
+        has_new_model = False
+        # Evaluations last: they add to the runs of the models.
+        for record in sorted(revision.records.values(), key=_is_evaluation):
+            announce = spread_evaluation if _is_evaluation(record) else None
+            run = self._complete.get(record.key)
+            if run is None:
+                run = make_run(record, snapshot, announce)
+                self._count(run)
+                has_new_model |= _is_training(record)  # which an older evaluation has measured
+            elif _can_be_completed(run, record, snapshot):
+                complete_run(run, record, snapshot, announce=announce)
+                run = store.get_run(run.info.run_id)
+                self._count(run)
+                has_new_model |= _is_training(record)
+            elif announce and has_new_model:
                 announce(record, snapshot)
-            _note_missing(run, record, report)
-            continue
-        complete[record.key] = run
-        report.completed += run.info.run_id in begun
-        report.made += run.info.run_id not in begun
-        has_new_model |= any(Path(path).parent == MODELS for path in record.outs)
-        _note_missing(run, record, report)
+            self._complete[record.key] = run
+            self.report.missing |= {record.outs[path]: path for path in _missing(run)}
+
+    def note_ties_of(self, revision: Revision) -> None:
+        """Note the runs of an experiment that do not name it yet."""
+        if not revision.baseline:
+            return
+        tag = membership_tag(revision.name)
+        for record in revision.records.values():
+            run = self._complete[record.key]
+            if run.data.tags.get(tag) != revision.baseline:
+                self._ties[run.info.run_id][tag] = revision.baseline
+
+    def tie(self) -> None:
+        """Tie the runs that were noted to their experiments, in one call a run."""
+        for run_id, tags in self._ties.items():
+            store.log(run_id, tags=tags)
+        self.report.tied = len(self._ties)
+
+    def end_dead_runs(self) -> None:
+        """End the runs that a process of this machine began and no longer writes."""
+        complete = {run.info.run_id for run in self._complete.values()}
+        for run in self._known:
+            process = run.data.tags.get("process")
+            is_open = run.info.status == "RUNNING" and run.info.run_id not in complete
+            if is_open and process and writer_is_gone(process):
+                store.end_run(run.info.run_id, "KILLED")
+                self.report.ended += 1
+
+    def _count(self, run: Run) -> None:
+        if run.info.run_id in {each.info.run_id for each in self._known}:
+            self.report.completed += 1
+        else:
+            self.report.made += 1
+
+
+def _is_training(record: StageRecord) -> bool:
+    return any(Path(path).parent == MODELS for path in record.outs)
 
 
 def _is_evaluation(record: StageRecord) -> bool:
@@ -113,24 +147,9 @@ def _missing(run: Run) -> list[str]:
     return [path for path in run.data.tags.get(MISSING, "").split(", ") if path]
 
 
-def _note_missing(run: Run, record: StageRecord, report: Report) -> None:
-    report.missing |= {record.outs[path]: path for path in _missing(run)}
-
-
 def _can_be_completed(run: Run, record: StageRecord, snapshot: Snapshot) -> bool:
     """Whether a file that a run lacks has turned up."""
     return any(snapshot.find_file(path, record.outs[path]) for path in _missing(run))
-
-
-def _tie(revision: Revision, complete: dict[str, Run], ties: dict[str, dict[str, str]]) -> None:
-    """Note the runs of an experiment that do not name it yet."""
-    if not revision.baseline:
-        return
-    tag = membership_tag(revision.name)
-    for record in revision.records.values():
-        run = complete[record.key]
-        if run.data.tags.get(tag) != revision.baseline:
-            ties[run.info.run_id][tag] = revision.baseline
 
 
 def _remove_doubles(runs: list[Run]) -> None:
@@ -146,17 +165,3 @@ def _remove_doubles(runs: list[Run]) -> None:
         if run.data.tags[RECORD] in kept:
             store.delete_run(run.info.run_id)
         kept.add(run.data.tags[RECORD])
-
-
-def _end_dead_runs(runs: list[Run]) -> int:
-    """End the runs that a process of this machine began and no longer writes."""
-    dead = [
-        run.info.run_id
-        for run in runs
-        if run.info.status == "RUNNING"
-        and "process" in run.data.tags
-        and writer_is_gone(run.data.tags["process"])
-    ]
-    for run_id in dead:
-        store.end_run(run_id, "KILLED")
-    return len(dead)

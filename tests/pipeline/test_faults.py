@@ -58,7 +58,7 @@ def was_killed_after(seconds: float, project: Project, stage: str) -> bool:
     return True
 
 
-def test_stages_that_were_killed_are_simply_run_again(
+def test_stages_that_were_killed_are_run_again_and_computing_everything_changes_no_byte(
     finished_project: Project, clone: MakeClone
 ) -> None:
     project = clone()

@@ -54,27 +54,6 @@ def test_an_unchanged_project_computes_nothing(clone: MakeClone) -> None:
     assert not (project.folder / "mlflow.db").exists()
 
 
-def test_computing_everything_again_changes_no_byte_and_each_computation_is_a_run(
-    clone: MakeClone,
-) -> None:
-    project = clone()
-    project.run("dvc", "repro", "--force")
-    assert project.git_status() == ""
-    stages = list(project.locked())
-    runs = project.runs()
-    assert sorted(run.data.tags["stage"] for run in runs) == sorted(stages)
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    for run in runs:
-        locked = project.locked()[run.data.tags["stage"]]
-        for kind, prefix in (("deps", "dep."), ("outs", "out.")):
-            recorded = {entry["path"]: entry["md5"] for entry in locked[kind]}
-            tags = run.data.tags.items()
-            logged = {
-                key.removeprefix(prefix): value for key, value in tags if key.startswith(prefix)
-            }
-            assert logged == recorded
-
-
 @pytest.mark.parametrize(
     ("setting", "stages"),
     [

@@ -75,6 +75,8 @@ def test_a_clone_without_runs_gets_them_all_from_files_and_a_second_sync_changes
     runs = by_stage(project)
     assert all("dvc.missing" not in run.data.tags for run in runs.values())
     assert all(len(runs[stage].outputs.model_outputs) == 1 for stage in MODEL_STAGES)
+    client = mlflow.MlflowClient(f"sqlite:///{project.folder / 'mlflow.db'}")
+    assert len(client.search_model_versions("name = 'automobile-or-truck'")) == 1
 
     before = contents(project)
     assert "nothing to do" in project.run(*SYNC).stdout

@@ -1,6 +1,7 @@
 """Runs in MLflow: complete, comparable, found by content, and never at the cost of a result."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -28,6 +29,19 @@ def test_each_stage_that_computed_has_one_run(
     assert len(finished_project.runs()) == len(runs)
     assert set(runs) == set(finished_project.locked())
     assert all(run.data.metrics["duration_seconds"] > 0 for run in runs.values())
+
+
+def test_tags_of_a_run_are_the_md5_that_dvc_recorded(
+    finished_project: Project, runs: dict[str, mlflow.entities.Run]
+) -> None:
+    for stage, locked in finished_project.locked().items():
+        for kind, prefix in (("deps", "dep."), ("outs", "out.")):
+            recorded = {entry["path"]: entry["md5"] for entry in locked[kind]}
+            tags = runs[stage].data.tags.items()
+            logged = {
+                key.removeprefix(prefix): value for key, value in tags if key.startswith(prefix)
+            }
+            assert logged == recorded
 
 
 def test_models_compare_by_train_validation_and_test_metrics(
@@ -118,3 +132,16 @@ def test_a_test_of_models_that_came_from_the_cache_still_fills_the_table(
         assert run.data.params
     project.run("dvc", "repro", "--force", "--single-item", "evaluate")
     assert sum(run.data.tags["stage"] in TRAINING for run in project.runs()) == len(TRAINING)
+
+
+def test_pictures_of_an_experiment_in_a_copy_are_kept_with_a_database_of_ones_own(
+    clone: MakeClone, tmp_path: Path
+) -> None:
+    project = clone()
+    uri = f"sqlite:///{tmp_path / 'own.db'}"
+    setting = ("-S", "baseline.ridge=77", "train_baseline")
+    project.run("dvc", "exp", "run", "--temp", *setting, MLFLOW_TRACKING_URI=uri)
+    client = mlflow.MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("car-or-truck").experiment_id])
+    folder = client.download_artifacts(run.info.run_id, "figures", str(tmp_path))
+    assert (Path(folder) / "baseline_weights.png").exists()

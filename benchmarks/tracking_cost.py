@@ -1,0 +1,67 @@
+"""What MLflow costs: seconds of each stage, and of a sync of all revisions into an empty store.
+
+    python -m benchmarks.tracking_cost
+
+The stages are those that ran here last (their receipts, importing MLflow not included). The sync is
+timed on the revisions of the folder in which it is called, twice: into an empty SQLite database,
+and with nothing left to do.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import mlflow
+from rich.console import Console
+from rich.table import Table
+
+from stages.tracking.environment import experiment_name
+from stages.tracking.receipts import all_receipts
+
+
+def main() -> None:
+    """Print both."""
+    Console().print(stages_table())
+    with tempfile.TemporaryDirectory() as folder:
+        uri = f"sqlite:///{folder}/mlflow.db"
+        client = mlflow.MlflowClient(uri)
+        client.create_experiment(experiment_name(), artifact_location=f"file://{folder}/artifacts")
+        for what in ("into an empty store", "with nothing to do"):
+            began = time.perf_counter()
+            said = sync_into(uri)
+            print(f"sync {what}: {time.perf_counter() - began:.1f} s ({said})")
+
+
+def stages_table() -> Table:
+    """The latest receipt of each stage: its seconds, and how many of them were MLflow's."""
+    table = Table(title="Tracking in the stages that ran here last")
+    for column in ("stage", "seconds", "of them MLflow", "per cent"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    latest = {receipt.stage: receipt for receipt in reversed(all_receipts())}
+    for receipt in latest.values():
+        share = receipt.tracking_seconds / receipt.seconds
+        table.add_row(
+            receipt.stage,
+            f"{receipt.seconds:.1f}",
+            f"{receipt.tracking_seconds:.2f}",
+            f"{100 * share:.1f}",
+        )
+    return table
+
+
+def sync_into(uri: str) -> str:
+    """Sync into a store; what it said."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "stages.commands.sync"],
+        env={**os.environ, "MLFLOW_TRACKING_URI": uri},
+        text=True,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return finished.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
