@@ -47,10 +47,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _in_good_order(items: list[pytest.Item]) -> list[pytest.Item]:
-    """One test that makes the finished project, those that do not need it, those that do."""
+    """One test that makes the finished project, those that do not need it, those that do.
+
+    Of the last, groups go first: one process runs a whole group, and the other should not be done
+    long before it.
+    """
     needing = [each for each in items if "finished_project" in getattr(each, "fixturenames", ())]
     others = [each for each in items if each not in needing]
-    return [*needing[:1], *others, *needing[1:]]
+    groups_first = sorted(needing[1:], key=lambda each: not each.get_closest_marker("xdist_group"))
+    return [*needing[:1], *others, *groups_first]
 
 
 @dataclass(frozen=True)
