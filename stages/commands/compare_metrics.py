@@ -8,7 +8,6 @@ Exit code 1 if a metric differs by more, or is missing on one side.
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from stages.tracking.declared import flattened, metrics_paths
 from stages.workflow.command import run_reporting_mistakes
 from stages.workflow.errors import UserError
 from stages.workflow.files import read_json
+from stages.workflow.repository import file_at, find_commit
 
 EXIT_DIFFERENT = 1
 LOSSES = ("log_loss", "brier")
@@ -77,16 +77,10 @@ def metrics_at(revision: str, path: str) -> dict[str, dict[str, float]]:
     Raises:
         UserError: Git does not know the revision, or it has no such file.
     """
-    shown = subprocess.run(  # noqa: S603  # a list of arguments, and no shell
-        ["git", "show", f"{revision}:{path}"],  # noqa: S607  # Git as the user has it
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if shown.returncode:
-        reason = (shown.stderr.strip().splitlines() or ["no reason given"])[0]
-        raise UserError(f"{revision}:{path}: cannot be read ({reason}); name another revision")
-    found: dict[str, dict[str, float]] = json.loads(shown.stdout)
+    content = file_at(find_commit(revision), path)
+    if content is None:
+        raise UserError(f"{revision}: has no {path}; name another revision")
+    found: dict[str, dict[str, float]] = json.loads(content)
     return found
 
 

@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def print_lineage(what: str) -> None:
-    """Print the trees of a result.
+    """Print the tree of a result.
 
     Raises:
         UserError: nothing goes by that name, or MLflow does not answer.
@@ -40,9 +40,8 @@ def print_lineage(what: str) -> None:
         return tree
 
     with speaking_to_mlflow():
-        trees = [drawn(node) for node in Lineage().of(what)]
-    for tree in trees:
-        console().print(tree)
+        tree = drawn(Lineage().of(what))
+    console().print(tree)
 
 
 if __name__ == "__main__":

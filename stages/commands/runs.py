@@ -105,14 +105,16 @@ def all_revisions_table() -> Table:
     for column in ("kind", "revision", "commit", "runs", *(f"{each}, test" for each in MODELS)):
         table.add_column(column, justify="left" if column in ("kind", "revision") else "right")
     for revision in all_revisions():
-        here = [runs[each.key] for each in revision.records.values() if each.key in runs]
-        measured = {key: value for run in here for key, value in run.data.metrics.items()}
-        accuracies = [measured.get(f"{model}.accuracy") for model in MODELS]
+        records = revision.records.values()
+        # Of the run that made the model: an evaluation may be older than the model beside it.
+        makers = {path: each.key for each in records for path in each.outs}
+        made = [runs.get(makers.get(f"data/models/{model}.npz")) for model in MODELS]
+        accuracies = [run.data.metrics.get("test.accuracy") if run else None for run in made]
         table.add_row(
             revision.kind,
             revision.name,
             revision.commit[:10],
-            f"{len(here)} of {len(revision.records)}",
+            f"{sum(each.key in runs for each in records)} of {len(records)}",
             *("" if value is None else f"{value:.4f}" for value in accuracies),
         )
     return table

@@ -18,6 +18,7 @@ from stages.commands.tables import EVALUATION, SEEDS, TRAINING_STAGES
 from stages.workflow.command import run_reporting_mistakes
 from stages.workflow.errors import UserError
 from stages.workflow.files import write_csv, write_json
+from stages.workflow.repository import references
 
 TABLE = Path("metrics/seeds.csv")
 MEASURES = ("train_accuracy", "validation_accuracy", "test_accuracy")
@@ -64,17 +65,18 @@ def run_experiment(name: str, seeds: dict[str, int]) -> None:
     """Run the pipeline with some seeds, as an experiment in a copy of the project."""
     settings = [f"--set-param={model}.seed={seed}" for model, seed in seeds.items()]
     print(f"seeds: {name}: {settings}", flush=True)
-    if _commits_of(name):  # left by a run that was interrupted
+    if _is_there(name):  # left by a run that was interrupted
         _call("dvc", "exp", "remove", name)
     # Not --force, which would compute again what the cache has.
     _call("dvc", "exp", "run", "--temp", "--name", name, *settings, show=True)
+    if not _is_there(name):
+        raise UserError(f"the experiment {name} left no result; see the lines above")
 
 
 def row_of(revision: str, model: str, seed: int) -> dict[str, object]:
     """What an experiment measured of a model."""
-    commit = _commit_of(revision)
-    training = metrics_at(commit, f"metrics/{TRAINING_STAGES[model]}.json")
-    test = metrics_at(commit, str(EVALUATION))[model]
+    training = metrics_at(revision, f"metrics/{TRAINING_STAGES[model]}.json")
+    test = metrics_at(revision, str(EVALUATION))[model]
     return {
         "model": model,
         "seed": seed,
@@ -107,17 +109,8 @@ def summary(table: pd.DataFrame) -> dict[str, dict[str, object]]:
     return report
 
 
-def _commit_of(experiment: str) -> str:
-    commits = _commits_of(experiment)
-    if not commits:
-        raise UserError(f"the experiment {experiment} left no result; see the lines above")
-    return commits[0]
-
-
-def _commits_of(experiment: str) -> list[str]:
-    """Commits of a DVC experiment: DVC keeps it as a Git reference that ends in its name."""
-    listed = _call("git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps/")
-    return [line.split()[0] for line in listed.splitlines() if line.endswith(f"/{experiment}")]
+def _is_there(experiment: str) -> bool:
+    return any(each.kind == "experiment" and each.name == experiment for each in references())
 
 
 def _call(*command: str, show: bool = False) -> str:

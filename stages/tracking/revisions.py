@@ -1,31 +1,23 @@
 """Revisions that hold results: each a dvc.lock, and the files that it names.
 
-The rows of `dvc exp show` for all branches and tags, and the experiments of older commits as well.
-They are read from Git, where DVC keeps experiments as references (`refs/exps/`, see "Experiments"
-in DVC's user guide): for a hundred of them that takes a tenth of a second, and `dvc exp show` most
-of a minute.
+The rows of `dvc exp show` for all branches and tags, and the experiments of older commits as well,
+read from Git in a tenth of a second for a hundred of them.
 """
 
 import functools
 import hashlib
-import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import git
-
 from stages.tracking.declared import LOCK_FILE, StageRecord, records_in, workspace_records
-from stages.tracking.environment import experiment_tags, identity_tags, project_root
+from stages.tracking.environment import experiment_tags, identity_tags
 from stages.tracking.mirror import Snapshot, file_in_workspace
 from stages.workflow.errors import UserError
+from stages.workflow.repository import file_at, find_commit, references, repository
 
 WORKSPACE = "workspace"
-# refs/exps/ + baseline commit in two parts + name; DVC's own references beside them are not these.
-REFERENCE = re.compile(
-    r"refs/(?:(?P<kind>heads|tags)/|exps/(?P<start>[0-9a-f]{2})/(?P<rest>[0-9a-f]{38})/)(?P<name>.+)"
-)
-KINDS = {"heads": "branch", "tags": "tag", None: "experiment"}
 
 
 @dataclass(frozen=True)
@@ -77,27 +69,8 @@ class Revision:
 
 def all_revisions() -> list[Revision]:
     """Branches, tags and experiments, the oldest first, and the workspace at the end."""
-    listed = _repository().git.for_each_ref(
-        "--format=%(refname) %(objectname) %(*objectname)",
-        "--sort=committerdate",
-        *("refs/heads", "refs/tags", "refs/exps"),
-    )
-    revisions = []
-    for line in listed.splitlines():
-        reference, *commits = line.split()
-        if match := REFERENCE.fullmatch(reference):
-            baseline = (match["start"] or "") + (match["rest"] or "")
-            kind = KINDS[match["kind"]]
-            # Of an annotated tag, the commit comes second.
-            revisions.append(_revision(match["name"], kind, commits[-1], baseline))
-    return [each for each in [*revisions, workspace_revision()] if each.records]
-
-
-def workspace_revision() -> Revision:
-    """The working directory, whether or not it was committed."""
-    head = _repository().head
-    commit = head.commit.hexsha if head.is_valid() else ""
-    return Revision(WORKSPACE, WORKSPACE, commit, "", workspace_records())
+    named = [_read(each.name, each.kind, each.commit, each.baseline) for each in references()]
+    return [each for each in [*named, _workspace()] if each.records]
 
 
 def find_revision(name: str) -> Revision:
@@ -109,13 +82,8 @@ def find_revision(name: str) -> Revision:
     for revision in reversed(all_revisions()):
         if revision.name == name:
             return revision
-    try:
-        commit = _repository().commit(name).hexsha
-    except (git.BadName, ValueError, IndexError, OSError):
-        raise UserError(
-            f"{name}: is no revision; give a branch, tag, commit, DVC experiment or `workspace`"
-        ) from None
-    revision = _revision(commit, "commit", commit, "")
+    commit = find_commit(name)
+    revision = _read(commit, "commit", commit, "")
     if not revision.records:
         raise UserError(f"{name}: has no {LOCK_FILE}, so no results; give a later revision")
     return revision
@@ -133,27 +101,8 @@ def revisions_with(record: str) -> list[Revision]:
 
 def history() -> list[Revision]:
     """Commits of all branches, tags and experiments that changed results, the latest first."""
-    commits = _repository().git.rev_list("--all", "--", str(LOCK_FILE)).split()
-    return [_revision(commit, "commit", commit, "") for commit in commits]
-
-
-def file_at(commit: str, path: str) -> bytes | None:
-    """Content of a file in a commit; None if the commit has no such file.
-
-    Raises:
-        UserError: Git does not have the commit.
-    """
-    try:
-        blob = _repository().commit(commit).tree / path
-    except KeyError:
-        return None
-    except (git.BadName, ValueError):
-        raise UserError(
-            f"commit {commit} is not in this clone; fetch the branch or experiment that has it "
-            "(`git fetch`, `dvc exp pull`)"
-        ) from None
-    content: bytes = blob.data_stream.read()
-    return content
+    commits = repository().git.rev_list("--all", "--", str(LOCK_FILE)).split()
+    return [_read(commit, "commit", commit, "") for commit in commits]
 
 
 @functools.cache
@@ -164,18 +113,19 @@ def dvc_cache() -> Path:
     """
     told = subprocess.run(
         ["dvc", "cache", "dir"],  # noqa: S607  # DVC of the environment
-        cwd=project_root(),
         capture_output=True,
         text=True,
         check=False,
     )
     if told.returncode:
         raise UserError(f"`dvc cache dir` failed ({told.stderr.strip()}); mend .dvc/config")
-    return (project_root() / told.stdout.strip()) / "files" / "md5"
+    return Path(told.stdout.strip()) / "files" / "md5"
 
 
-def md5_of(content: bytes) -> str:
-    """Hex digest, as DVC names files."""
+def md5_of(content: bytes | None) -> str | None:
+    """Hex digest, as DVC names files; None if there is no file."""
+    if content is None:
+        return None
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
@@ -183,16 +133,19 @@ def _holds(revision: Revision, record: str) -> bool:
     return any(each.key == record for each in revision.records.values())
 
 
-def _revision(name: str, kind: str, commit: str, baseline: str) -> Revision:
+def _workspace() -> Revision:
+    """The working directory, whether or not it was committed."""
+    head = repository().head
+    commit = head.commit.hexsha if head.is_valid() else ""
+    return Revision(WORKSPACE, WORKSPACE, commit, "", workspace_records())
+
+
+def _read(name: str, kind: str, commit: str, baseline: str) -> Revision:
+    """A revision of Git; one whose lock file cannot be read has no results, and is named."""
     lock = file_at(commit, str(LOCK_FILE))
-    return Revision(name, kind, commit, baseline, records_in(lock.decode()) if lock else {})
-
-
-@functools.cache
-def _repository() -> git.Repo:
+    records: dict[str, StageRecord] = {}
     try:
-        return git.Repo(project_root(), search_parent_directories=True)
-    except git.InvalidGitRepositoryError:
-        raise UserError(
-            f"{project_root()}: is no Git repository; run this in a clone of the project"
-        ) from None
+        records = records_in(lock.decode()) if lock else {}
+    except (UserError, UnicodeDecodeError) as error:
+        print(f"WARNING: {kind} {name} is left out: {error}", file=sys.stderr)
+    return Revision(name, kind, commit, baseline, records)

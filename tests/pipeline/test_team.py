@@ -38,7 +38,7 @@ def test_two_people_see_each_others_runs_and_do_not_collide(
     people = [clone_named("ada"), clone_named("bob")]
     with postgres() as database, mlflow_server(tmp_path / "server", database) as port:
         uri = f"http://{HOST}:{port}"
-        at_server = {"MLFLOW_TRACKING_URI": uri}
+        at_server = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
         # Each computes something of their own and takes the rest from files, at the same time.
         for project, ridge in zip(people, (21, 22), strict=True):
             project.set_params(f"baseline.ridge={ridge}")
