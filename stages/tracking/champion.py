@@ -14,6 +14,7 @@ import pandas as pd
 from stages.statistics.paired import mcnemar
 from stages.tracking import store
 from stages.tracking.declared import StageRecord
+from stages.tracking.mirror import RECORD
 from stages.tracking.store import ModelVersion, Run
 
 ALIAS = "champion"
@@ -51,9 +52,9 @@ def propose(
     version = known[0] if known else store.register(name, runs[path], model_id, tags)
     reasons = _below_floors(measured[Path(path).stem], settings)
     if champion:
-        alpha = float(settings["registry.alpha"])
-        right = predictions[Path(path).stem] == predictions["actual"]
-        reasons += filter(None, [_objection(champion, right, evaluation.deps[TEST_IMAGES], alpha)])
+        right = _is_right(predictions, path)
+        of_champion = _answers_of(champion, evaluation, predictions)
+        reasons += _objections(champion, right, of_champion, float(settings["registry.alpha"]))
     verdict = f"failed: {'; '.join(reasons)}" if reasons else "passed"
     if version.tags.get("gate") != verdict:
         store.describe_version(version, _page(path, tags, verdict), {"gate": verdict})
@@ -82,35 +83,49 @@ def _below_floors(metrics: Mapping[str, float], settings: Mapping[str, Any]) -> 
     ]
 
 
-def _objection(
-    champion: ModelVersion, right: pd.Series, test_images: str, alpha: float
-) -> str | None:
+def _is_right(predictions: pd.DataFrame, path: str) -> pd.Series:
+    """Whether a model answers each image rightly."""
+    return predictions[Path(path).stem] == predictions["actual"]
+
+
+def _answers_of(
+    champion: ModelVersion, evaluation: StageRecord, predictions: pd.DataFrame
+) -> pd.Series | None:
+    """Whether the champion answers each test image of an evaluation rightly; None if unknown."""
+    path, md5 = champion.tags.get("model", ""), champion.tags.get("md5", "")
+    if evaluation.deps.get(path) == md5:
+        return _is_right(predictions, path)
+    same = {f"dep.{path}": md5, f"dep.{TEST_IMAGES}": evaluation.deps[TEST_IMAGES]}
+    for run in store.find_runs(same):
+        if RECORD in run.data.tags:  # complete
+            with store.artifact(run.info.run_id, PREDICTIONS_ARTIFACT) as table:
+                return _is_right(pd.read_csv(table), path)
+    return None
+
+
+def _objections(
+    champion: ModelVersion, right: pd.Series, of_champion: pd.Series | None, alpha: float
+) -> list[str]:
     """Why a model may not take the champion's place: worse on the same images, or no such images.
 
     Args:
         champion: the version that has the alias.
-        right: bool by image, whether the new model answered rightly.
-        test_images: md5 of the test split.
+        right: bool by image, whether the new model answers rightly.
+        of_champion: the same of the champion, on the same images.
         alpha: level of the test.
     """
-    path, md5 = champion.tags.get("model", ""), champion.tags.get("md5", "")
-    evaluated = store.find_runs({f"dep.{path}": md5, f"dep.{TEST_IMAGES}": test_images}, limit=1)
     who = f"the champion, version {champion.version}"
-    if not evaluated:
-        return (
-            f"cannot be compared with {who}: it has no predictions for the same test images; "
-            "evaluate it on them, or take the alias from it"
-        )
-    with store.artifact(evaluated[0].info.run_id, PREDICTIONS_ARTIFACT) as table:
-        known = pd.read_csv(table)
-    test = mcnemar(right.to_numpy(), (known[Path(path).stem] == known["actual"]).to_numpy())
+    if of_champion is None:
+        what = f"cannot be compared with {who}, which has no predictions for the same test images"
+        return [f"{what}: evaluate it on them, or take the alias from it"]
+    test = mcnemar(right.to_numpy(), of_champion.to_numpy())
     if test.p_value >= alpha or test.only_first >= test.only_second:
-        return None
-    return (
-        f"worse than {who}: of {len(right)} test images {test.only_second} are answered rightly "
-        f"by it alone and {test.only_first} by this one alone (exact McNemar test, "
-        f"p = {test.p_value:.2g}, below {alpha:g})"
+        return []
+    counts = (
+        f"{test.only_second} are answered rightly by it alone and {test.only_first} by this one"
     )
+    p_value = f"exact McNemar test, p = {test.p_value:.2g}, below {alpha:g}"
+    return [f"worse than {who}: of {len(right)} test images {counts} alone ({p_value})"]
 
 
 def _revision_tags(run: Run) -> dict[str, str]:

@@ -35,7 +35,7 @@ class StageRecord:
     deps: dict[str, str]
     outs: dict[str, str]
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """Names the computation by its content: md5, 32 hex digits, of all that is here."""
         content = [self.stage, self.params, self.deps, self.outs]
@@ -154,7 +154,10 @@ def _current_params(stage: str) -> dict[str, Any]:
 
 def _value_at(values: Any, dotted_key: str) -> Any:
     for key in dotted_key.split("."):
-        values = values[key]
+        try:
+            values = values[key]
+        except (KeyError, TypeError):
+            raise UserError(f"{PARAMS_FILE}: {dotted_key}: is missing; add it") from None
     return values
 
 
@@ -163,7 +166,13 @@ def _hashes(paths: list[str]) -> dict[str, str]:
 
 
 def _load(path: Path) -> Any:
-    return _parsed(path.read_text(encoding="utf-8"))
+    try:
+        return _parsed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: cannot be read ({what}); mend it or restore it from Git"
+        ) from None
 
 
 def _parsed(text: str) -> Any:

@@ -4,12 +4,14 @@ import functools
 import os
 import re
 import socket
+import textwrap
 from pathlib import Path
 
-import git
 import psutil
 
 from stages.tracking.declared import LOCK_FILE, output_paths
+from stages.workflow.errors import UserError
+from stages.workflow.repository import repository
 
 EXPERIMENT = "car-or-truck"
 # Seconds that a server may take to answer, and that a writer waits for the project's own database.
@@ -29,7 +31,13 @@ def tracking_uri() -> str:
 
 def shown_uri() -> str:
     """The MLflow store as it may be printed: without user name and password."""
-    return re.sub(r"//[^/@]*@", "//", tracking_uri())
+    return printable(tracking_uri())
+
+
+def printable(text: object) -> str:
+    """What a store or MLflow says, as one line of at most 200 characters, without credentials."""
+    without = re.sub(r"//[^/@\s]*@", "//", str(text))
+    return textwrap.shorten(without, 200, placeholder=" …")
 
 
 def store_is_local() -> bool:
@@ -82,12 +90,12 @@ def identity_tags() -> dict[str, str]:
         os.environ.get("DVC_EXP_NAME", ""), os.environ.get("DVC_EXP_BASELINE_REV", "")
     )
     try:
-        repository = git.Repo(search_parent_directories=True)
-        changed = {item.a_path for item in repository.head.commit.diff(None)}
+        commit = repository().head.commit
+        changed = {item.a_path for item in commit.diff(None)}
         written = output_paths() | {str(LOCK_FILE)}
-        tags["git.commit"] = repository.head.commit.hexsha
+        tags["git.commit"] = commit.hexsha
         tags["git.dirty"] = str(bool(changed - written)).lower()
-    except (git.InvalidGitRepositoryError, ValueError):  # no repository, or no commit yet
+    except (UserError, ValueError):  # no repository, or no commit yet
         tags["git.dirty"] = "true"
     return tags
 
@@ -144,4 +152,3 @@ def prepare_environment() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(HTTP_TIMEOUT))
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # what fails is told once, by us
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from stages.tracking import mirror, store
 from stages.tracking.declared import StageRecord, differences, record_now, with_outputs
-from stages.tracking.environment import identity_tags, logs_path, shown_uri
+from stages.tracking.environment import identity_tags, logs_path, printable, shown_uri
 from stages.tracking.receipts import Receipt, write_receipt
 from stages.workflow.errors import UserError
 
@@ -140,11 +140,10 @@ class StageTracker:
         except Exception as error:  # noqa: BLE001  # whatever breaks in tracking, the stage goes on
             self._resting_until = time.time() + self._pause
             self._pause *= 2
-            what = " ".join(str(error).split())[:200]
             if not self._has_warned:
                 self._has_warned = True
                 self._warn(
-                    f"MLflow failed at {shown_uri()} ({type(error).__name__}: {what}); the "
+                    f"MLflow failed at {shown_uri()} ({printable(error)}); the "
                     "results are not affected; what its run lacks when the stage has finished, "
                     "`make sync` fills in once MLflow is there again"
                 )
@@ -177,10 +176,10 @@ def track_stage(stage: str, announce: mirror.Announce | None = None) -> Iterator
     tracker.begin()
     try:
         yield tracker
+        tracker.finish()
     except KeyboardInterrupt:
         tracker.fail("KILLED")
         raise
     except BaseException:
         tracker.fail("FAILED")
         raise
-    tracker.finish()

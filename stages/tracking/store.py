@@ -300,17 +300,23 @@ def versions_of_content(md5: str) -> list[ModelVersion]:
 
 
 def version_by_alias(name: str, alias: str) -> ModelVersion | None:
-    """The version of a registered model that has an alias, or None."""
+    """The version of a registered model that has an alias; None if no version or no model has."""
     try:
         return _client().get_model_version_by_alias(name, alias)
-    except MlflowException:  # no such model, or none with the alias
-        return None
+    except MlflowException as error:
+        # Of a model that is there, MLflow calls an alias that nobody has an invalid parameter.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
 
 
 def register(name: str, run: Run, model_id: str, tags: Mapping[str, str]) -> ModelVersion:
     """Register a logged model as a new version."""
-    with contextlib.suppress(MlflowException):  # it exists, or the next call tells what is wrong
+    try:
         _client().create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
     return _client().create_model_version(
         name, f"models:/{model_id}", run.info.run_id, dict(tags), model_id=model_id
     )
@@ -338,7 +344,7 @@ def speaking_to_mlflow() -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError, ImportError, Timeout) as error:
-        what = " ".join(str(error).split())[:300]
+        what = environment.printable(error)
         raise UserError(
             f"MLflow at {environment.shown_uri()} failed ({what}); start or mend it, or name "
             "another with MLFLOW_TRACKING_URI, and try again"

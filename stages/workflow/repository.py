@@ -4,13 +4,15 @@ DVC keeps experiments as references of Git (`refs/exps/`, see "Experiments" in D
 """
 
 import functools
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import git
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # without Git, importing would fail
+import git  # it reads its environment when it is imported
 
-from stages.workflow.errors import UserError
+from stages.workflow.errors import UserError  # as git
 
 # refs/exps/ + baseline commit in two parts + name; DVC's own references beside them are not these.
 REFERENCE = re.compile(

@@ -1,12 +1,20 @@
 """What the bridge between DVC and MLflow stands on: identity by content, and names that fit."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from stages.tracking.declared import StageRecord, differences, records_in
+from stages.tracking.declared import (
+    StageRecord,
+    differences,
+    record_now,
+    records_in,
+    with_outputs,
+)
 from stages.tracking.environment import (
     experiment_tags,
     membership_tag,
@@ -91,6 +99,25 @@ def test_differences_name_files_and_params() -> None:
     later = StageRecord("train", {"cnn.default.filters": [32, 64]}, {"a.py": "1"}, {})
     assert differences(TRAIN, later) == ["a.py", "data/train.npz", "cnn.default.learning_rate"]
     assert differences(TRAIN, TRAIN) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("data: [1, 2", "params.yaml: cannot be read ("),
+        ("data: {}", "params.yaml: data.classes: is"),
+    ],
+)
+def test_params_that_are_broken_while_a_stage_runs_are_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text("stages: {train: {cmd: x, params: [data.classes]}}")
+    Path("params.yaml").write_text("data: {classes: [a, b]}")
+    started = record_now("train")
+    Path("params.yaml").write_text(content)
+    with pytest.raises(UserError, match=re.escape(reason)):
+        with_outputs(started)
 
 
 def test_names_of_experiments_fit_into_keys_of_tags() -> None:

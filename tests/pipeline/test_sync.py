@@ -125,6 +125,7 @@ def test_an_experiment_from_the_cache_shares_the_runs_and_its_name_leads_to_them
     assert contents(project) == before_second
 
 
+@pytest.mark.xdist_group("swept_project")
 def test_a_queue_of_six_on_a_new_database_loses_no_run_and_makes_none_twice(
     swept_project: Project,
 ) -> None:
@@ -208,7 +209,6 @@ def test_lineage_leads_from_a_model_to_its_data_code_params_and_revision(
     finished_project: Project,
 ) -> None:
     project = finished_project
-    project.run(*SYNC)
     outs = {entry["path"]: entry["md5"] for entry in project.locked()["train_cnn"]["outs"]}
     md5 = outs["data/models/cnn.npz"]
     (run,) = [run for run in project.runs() if run.data.tags["stage"] == "train_cnn"]

@@ -145,3 +145,15 @@ def test_pictures_of_an_experiment_in_a_copy_are_kept_with_a_database_of_ones_ow
     (run,) = client.search_runs([client.get_experiment_by_name("car-or-truck").experiment_id])
     folder = client.download_artifacts(run.info.run_id, "figures", str(tmp_path))
     assert (Path(folder) / "baseline_weights.png").exists()
+
+
+def test_a_password_in_the_address_of_a_server_is_never_printed(clone: MakeClone) -> None:
+    project = clone()
+    uri = "http://ada:secret@127.0.0.1:9"
+    stage = ("python", "-m", "stages.train_baseline")
+    sync = ("python", "-m", "stages.commands.sync")
+    for command in (stage, sync):
+        finished = project.run(*command, check=False, MLFLOW_TRACKING_URI=uri)
+        assert "MLflow" in finished.stderr
+        assert "127.0.0.1:9" in finished.stderr
+        assert "secret" not in finished.stderr + finished.stdout
