@@ -10,7 +10,7 @@ from pathlib import Path
 from stages.data.splits import read_split
 from stages.models.finetuning import finetune
 from stages.models.storage import save_model
-from stages.statistics.classification import accuracy_and_loss
+from stages.statistics.classification import classification_metrics
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
 from stages.workflow.files import read_arrays, write_csv, write_json
@@ -41,8 +41,8 @@ def main() -> None:
         save_model(MODEL, tuned.classifier)
         write_csv(CURVES, tuned.curves)
         measured = {
-            "train": accuracy_and_loss(training.labels, tuned.train_probabilities),
-            "validation": accuracy_and_loss(validation.labels, tuned.validation_probabilities),
+            "train": classification_metrics(training.labels, tuned.train_probabilities),
+            "validation": classification_metrics(validation.labels, tuned.validation_probabilities),
         }
         write_json(METRICS, measured)
 

@@ -10,7 +10,7 @@ from stages.data.splits import read_split
 from stages.figures.drawing import image_grid, save_figure
 from stages.models.baseline import fit_least_squares, sharpened
 from stages.models.storage import save_model
-from stages.statistics.classification import accuracy_and_loss
+from stages.statistics.classification import classification_metrics
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
 from stages.workflow.files import write_json
@@ -31,7 +31,7 @@ def main() -> None:
         classifier = sharpened(fitted, validation.images, validation.labels)
         save_model(MODEL, classifier)
         measured = {
-            name: accuracy_and_loss(split.labels, classifier.predict(split.images))
+            name: classification_metrics(split.labels, classifier.predict(split.images))
             for name, split in (("train", training), ("validation", validation))
         }
         write_json(METRICS, measured)

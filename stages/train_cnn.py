@@ -13,7 +13,7 @@ from stages.data.splits import read_split
 from stages.figures.drawing import image_grid, save_figure, to_unit_range
 from stages.models.cnn import first_filters, response_maps, train_cnn
 from stages.models.storage import save_model
-from stages.statistics.classification import accuracy_and_loss
+from stages.statistics.classification import classification_metrics
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
 from stages.workflow.files import write_csv, write_json
@@ -39,7 +39,7 @@ def main() -> None:
         save_model(MODEL, classifier)
         write_csv(CURVES, curves)
         measured = {
-            name: accuracy_and_loss(split.labels, classifier.predict(split.images))
+            name: classification_metrics(split.labels, classifier.predict(split.images))
             for name, split in (("train", training), ("validation", validation))
         }
         write_json(METRICS, measured)

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import binomtest
-
+from stages.models.titles import TITLES
 from stages.tracking.receipts import all_receipts
 from stages.workflow.errors import UserError
 from stages.workflow.files import file_hash, read_json
@@ -19,10 +18,10 @@ TRAINING_STAGES = {
     "cnn": "train_cnn",
     "mobilenet": "finetune_mobilenet",
 }
-TITLES = {
-    "baseline": "least squares, gray pixels",
-    "cnn": "CNN",
-    "mobilenet": "MobileNetV2, fine-tuned",
+NOUNS = {  # as within a sentence
+    "baseline": "the least-squares baseline",
+    "cnn": "the CNN",
+    "mobilenet": "MobileNetV2",
 }
 Rows = list[list[str]]
 
@@ -38,9 +37,9 @@ def results_rows() -> Rows:
         rows.append(
             [
                 TITLES[model],
-                _percent(training["train"]["accuracy"]),
-                _percent(training["validation"]["accuracy"]),
-                f"{_percent(accuracy)} ({_interval(accuracy, test_images)})",
+                percent(training["train"]["accuracy"]),
+                percent(training["validation"]["accuracy"]),
+                f"{percent(accuracy)} ({_interval(accuracy, test_images)})",
                 seconds_of(stage, Path(f"data/models/{model}.npz")),
             ]
         )
@@ -69,7 +68,7 @@ def seeds_rows() -> Rows:
                 str(measured["n"]),
                 _mean_and_deviation(validation, measured["n"]),
                 _mean_and_deviation(test, measured["n"]),
-                f"{_percent(test['min'])} – {_percent(test['max'])}" if measured["n"] > 1 else "–",
+                f"{percent(test['min'])} – {percent(test['max'])}" if measured["n"] > 1 else "–",
             ]
         )
     return rows
@@ -123,6 +122,8 @@ def _markdown(rows: Rows) -> str:
 
 
 def _interval(accuracy: float, n: int) -> str:
+    from scipy.stats import binomtest  # takes a second to import
+
     interval = binomtest(round(accuracy * n), n).proportion_ci(method="wilson")
     return f"{100 * interval.low:.1f} – {100 * interval.high:.1f}"
 
@@ -132,5 +133,6 @@ def _mean_and_deviation(measured: dict[str, Any], n: int) -> str:
     return f"{100 * measured['mean']:.2f}{deviation} %"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def percent(share: float, decimals: int = 1) -> str:
+    """A share as per cent."""
+    return f"{100 * share:.{decimals}f} %"

@@ -10,4 +10,6 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+tf.get_logger().setLevel("ERROR")  # it warns that networks of several shapes are run
+
 __all__ = ["keras", "layers", "tf"]

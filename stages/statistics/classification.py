@@ -2,36 +2,33 @@
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 from sklearn import metrics
 
-LOWEST_PROBABILITY = 1e-15  # so that one sure mistake costs a finite log loss
-
-
-def accuracy_and_loss(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Accuracy and log loss, for splits on which no more is reported.
-
-    Args:
-        labels: int [n].
-        probabilities: float [n, classes].
-    """
-    return {
-        "accuracy": float(metrics.accuracy_score(labels, probabilities.argmax(axis=1))),
-        "log_loss": _log_loss(labels, probabilities),
-    }
+from stages.statistics.calibration import (
+    LOWEST_PROBABILITY,
+    calibration_slope,
+    coverage,
+    expected_calibration_error,
+)
 
 
 def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """The measures of a test.
+    """All measures of a model on a split, of whatever split it is.
 
     Args:
         labels: int [n], every class among them.
         probabilities: float [n, classes].
 
     Returns:
-        accuracy; balanced_accuracy (mean recall of the classes); precision, recall, f1 and roc_auc
-        of the second class if there are two, else their unweighted mean over the classes, each
-        against the rest; log_loss in nats; brier, the squared error of the probability of the
-        second class if there are two (Brier, 1950, halved), else summed over the classes.
+        accuracy with its 95 % interval, accuracy_ci_low and accuracy_ci_high (see
+        `wilson_interval`); balanced_accuracy (mean recall of the classes); precision, recall, f1
+        and roc_auc of the second class if there are two, else their unweighted mean over the
+        classes, each against the rest; log_loss in nats; brier, the squared error of the
+        probability of the second class if there are two (Brier, 1950, halved), else summed over the
+        classes; ece and adaptive_ece, the expected calibration error; calibration_slope, unless
+        there is none; coverage_at_99, the share of images that can be answered with an accuracy of
+        99 % (for all of these see `calibration`).
     """
     answers = probabilities.argmax(axis=1)
     binary = probabilities.shape[1] == 2
@@ -40,8 +37,13 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
         labels, answers, average=average, zero_division=0.0
     )
     scores = probabilities[:, 1] if binary else probabilities
+    right = answers == labels
+    low, high = wilson_interval(int(right.sum()), len(labels))
+    slope = calibration_slope(labels, probabilities)
     return {
-        "accuracy": float(metrics.accuracy_score(labels, answers)),
+        "accuracy": float(right.mean()),
+        "accuracy_ci_low": low,
+        "accuracy_ci_high": high,
         "balanced_accuracy": float(metrics.balanced_accuracy_score(labels, answers)),
         "precision": float(precision),
         "recall": float(recall),
@@ -49,7 +51,22 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
         "roc_auc": float(metrics.roc_auc_score(labels, scores, multi_class="ovr")),
         "log_loss": _log_loss(labels, probabilities),
         "brier": float(metrics.brier_score_loss(labels, scores)),
+        "ece": expected_calibration_error(labels, probabilities),
+        "adaptive_ece": expected_calibration_error(labels, probabilities, adaptive=True),
+        **({} if slope is None else {"calibration_slope": slope}),
+        "coverage_at_99": coverage(labels, probabilities, accuracy=0.99),
     }
+
+
+def wilson_interval(right: int, n: int) -> tuple[float, float]:
+    """95 % interval of an accuracy (E. B. Wilson, 1927), in shares of 1.
+
+    Args:
+        right: images answered rightly.
+        n: images in all.
+    """
+    interval = binomtest(right, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.statistics.paired import mcnemar
+from stages.statistics.paired import paired_comparison
 from stages.tracking import store
 from stages.tracking.declared import StageRecord
 from stages.tracking.mirror import RECORD
@@ -118,13 +118,12 @@ def _objections(
     if of_champion is None:
         what = f"cannot be compared with {who}, which has no predictions for the same test images"
         return [f"{what}: evaluate it on them, or take the alias from it"]
-    test = mcnemar(right.to_numpy(), of_champion.to_numpy())
-    if test.p_value >= alpha or test.only_first >= test.only_second:
+    test = paired_comparison(right.to_numpy(), of_champion.to_numpy())
+    mine, its = test.only_first_right, test.only_second_right
+    if test.mcnemar_p >= alpha or mine >= its:
         return []
-    counts = (
-        f"{test.only_second} are answered rightly by it alone and {test.only_first} by this one"
-    )
-    p_value = f"exact McNemar test, p = {test.p_value:.2g}, below {alpha:g}"
+    counts = f"{its} are answered rightly by it alone and {mine} by this one"
+    p_value = f"exact McNemar test, p = {test.mcnemar_p:.2g}, below {alpha:g}"
     return [f"worse than {who}: of {len(right)} test images {counts} alone ({p_value})"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages.tracking import champion, store
-from stages.tracking.declared import StageRecord
+from stages.tracking.declared import StageRecord, flattened
 from stages.tracking.mirror import MODELS, Snapshot, ensure_run
 from stages.tracking.store import Run
 from stages.workflow.files import read_json
@@ -35,7 +35,7 @@ def spread_evaluation(record: StageRecord, snapshot: Snapshot) -> None:
     for path, md5 in record.deps.items():
         if Path(path).parent == MODELS:
             run = run_that_made(path, md5, snapshot)
-            metrics = {f"test.{key}": value for key, value in measured[Path(path).stem].items()}
+            metrics = flattened({"test": measured[Path(path).stem]})
             # Another evaluation may have been there, of other test images.
             changed = {k: v for k, v in metrics.items() if run.data.metrics.get(k) != v}
             if changed:

@@ -7,8 +7,8 @@ not: an entry of dvc.lock is a computation, and its run holds what the entry nam
 
     params                  -> the run's params
     metrics (JSON)          -> metrics, nested keys joined by dots
-    plots (CSV with epochs) -> metrics with a step for each epoch, and the table
     plots (PNG)             -> artifacts
+    outs in metrics/ (CSV)  -> artifacts, and of a table with epochs metrics with a step for each
     outs in data/models/    -> a model that can be served, the very file inside
     deps in data/prepared/  -> datasets
     md5 of deps and outs    -> tags `dep.PATH` and `out.PATH`

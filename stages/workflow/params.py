@@ -27,6 +27,7 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 Share = Annotated[float, Field(ge=0, le=1)]
+InputSize = Annotated[int, Field(ge=32, le=224, multiple_of=32)]
 
 
 class Section(BaseModel):
@@ -110,7 +111,7 @@ class MobilenetParams(TrainingParams):
     weights: Annotated[str, Field(min_length=1)]
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     seed: Seed
-    input_size: Annotated[int, Field(ge=32, le=224, multiple_of=32)]
+    input_size: InputSize
     first_trainable_block: Annotated[int, Field(ge=2, le=17)]
     head_epochs: Annotated[int, Field(ge=0, le=1000)]
     head_learning_rate: LearningRate
@@ -129,6 +130,19 @@ class MobilenetParams(TrainingParams):
                 f"weights_sha256: goes with a file only, and weights is {self.weights!r}; set null"
             )
         return self
+
+
+class AuditParams(Section):
+    """How wrong labels are looked for among the training images."""
+
+    input_size: InputSize
+    folds: Annotated[int, Field(ge=2, le=20)]
+
+
+class EvaluationParams(Section):
+    """How the models are measured."""
+
+    robustness_images: Annotated[int, Field(ge=1, le=10_000)]
 
 
 class Floors(Section):
@@ -155,6 +169,8 @@ class Params(Section):
     baseline: BaselineParams
     cnn: CnnParams
     mobilenet: MobilenetParams
+    audit: AuditParams
+    evaluation: EvaluationParams
     registry: RegistryParams
 
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import mlflow
 import pytest
 from filelock import FileLock
+from playwright.sync_api import Browser, sync_playwright
 from ruamel.yaml import YAML
 
 from stages.data.cifar10 import SOURCES
@@ -31,6 +32,8 @@ SMALL = [
     "mobilenet.head_epochs=1",
     "mobilenet.input_size=64",
     "mobilenet.first_trainable_block=16",
+    "audit.input_size=32",
+    "evaluation.robustness_images=20",
 ]
 
 SWEEP = [1, 2, 3, 4, 5, 6]  # of baseline.ridge
@@ -157,7 +160,18 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -
 
 
 def _make_finished(project: Project) -> None:
-    folder = project.folder
+    copy_working_tree(project, with_results=False)
+    project.run("dvc", "cache", "dir", str(project.folder.parent / "cache"))
+    project.run("dvc", "config", "cache.type", "hardlink,copy")
+    project.set_params(*SMALL)
+    _link_raw_files(project)
+    project.commit("the project")
+    project.run("dvc", "repro")
+    project.commit("results")
+
+
+def copy_working_tree(project: Project, *, with_results: bool) -> None:
+    """Make the working tree's files a new Git repository, nothing committed yet."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -166,18 +180,12 @@ def _make_finished(project: Project) -> None:
         check=True,
     )
     for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file() and not name.startswith("metrics/") and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+        is_result = name.startswith("metrics/") or name == "dvc.lock"
+        if (ROOT / name).is_file() and (with_results or not is_result):
+            (project.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, project.folder / name)
     project.run("git", "init", "--quiet", "--initial-branch", "main")
     _configure_git(project)
-    project.run("dvc", "cache", "dir", str(folder.parent / "cache"))
-    project.run("dvc", "config", "cache.type", "hardlink,copy")
-    project.set_params(*SMALL)
-    _link_raw_files(project)
-    project.commit("the project")
-    project.run("dvc", "repro")
-    project.commit("results")
 
 
 def _clone(original: Project, folder: Path) -> Project:
@@ -228,3 +236,19 @@ def clone_named(finished_project: Project, tmp_path: Path) -> Callable[[str], Pr
 def clone(clone_named: Callable[[str], Project]) -> Callable[[], Project]:
     """Make a clone of the finished project, as `clone_named` does."""
     return lambda: clone_named("clone")
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """Chromium as it is installed; without it the test is skipped, but not in CI."""
+    found = [shutil.which(name) for name in ("chromium", "google-chrome", "chromium-browser")]
+    program = next(filter(None, found), None)
+    if program is None:
+        what = "no Chromium is installed (Debian: apt-get install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(what)
+        pytest.skip(what)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()

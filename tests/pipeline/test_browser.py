@@ -6,14 +6,13 @@ pictures that the README shows.
 
 import json
 import os
-import shutil
 import subprocess
 import time
 import urllib.parse
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.pipeline.conftest import Project
 from tests.pipeline.faulty_server import HOST, answers, free_port
@@ -58,20 +57,10 @@ def address(project: Project) -> Iterator[str]:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    found = [shutil.which(name) for name in ("chromium", "google-chrome", "chromium-browser")]
-    program = next(filter(None, found), None)
-    if program is None:
-        what = "no Chromium is installed (Debian: apt-get install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(what)
-        pytest.skip(what)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1500, "height": 480})
-        page.set_default_timeout(PATIENCE)
-        yield page
-        browser.close()
+def page(browser: Browser) -> Page:
+    page = browser.new_page(viewport={"width": 1500, "height": 480})
+    page.set_default_timeout(PATIENCE)
+    return page
 
 
 def keep(page: Page, name: str) -> None:

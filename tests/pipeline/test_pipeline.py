@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import mlflow
 import pandas as pd
@@ -12,24 +13,63 @@ from tests.pipeline.conftest import Project
 
 MakeClone = Callable[[], Project]
 MODELS = ("baseline", "cnn", "mobilenet")
+TRAINING = ("train_baseline", "train_cnn", "finetune_mobilenet")
+
+
+MEASURES = {
+    *("accuracy", "accuracy_ci_low", "accuracy_ci_high", "balanced_accuracy"),
+    *("precision", "recall", "f1", "roc_auc", "log_loss", "brier"),
+    *("ece", "adaptive_ece", "calibration_slope", "coverage_at_99"),
+}
+PICTURES = {
+    *("accuracy", "roc_pr", "reliability", "confusion", "score_histograms", "robustness"),
+    *("disagreements", "feature_map", "mobilenet_evidence", "label_issues", "samples"),
+    *("baseline_weights", "cnn_filters", "cnn_responses"),
+    *("cnn_learning_curves", "mobilenet_learning_curves"),
+    *(f"{model}_{kind}" for model in MODELS for kind in ("mistakes", "unsure")),
+}
 
 
 def test_three_models_are_measured_with_every_measure(finished_project: Project) -> None:
-    measured = json.loads((finished_project.folder / "metrics/evaluate.json").read_text())
-    assert list(measured) == list(MODELS)
-    wanted = [
-        "accuracy",
-        "balanced_accuracy",
-        "precision",
-        "recall",
-        "f1",
-        "roc_auc",
-        "log_loss",
-        "brier",
-    ]
-    for metrics in measured.values():
-        assert list(metrics) == wanted
-        assert all(isinstance(value, float) for value in metrics.values())
+    metrics = finished_project.folder / "metrics"
+    measured = json.loads((metrics / "evaluate.json").read_text())
+    assert list(measured) == [*MODELS, "comparisons", "images"]
+    for model in MODELS:
+        of_model = measured[model]
+        assert set(of_model) == MEASURES | {"accuracy_without_near_duplicates", "robustness"}
+        assert len(of_model["robustness"]) == 9
+    for stage in TRAINING:
+        for split in json.loads((metrics / f"{stage}.json").read_text()).values():
+            # Few training images may be separated without a mistake: then no slope is the best.
+            assert MEASURES - set(split) <= {"calibration_slope"}
+
+
+def test_models_are_compared_on_the_same_images(finished_project: Project) -> None:
+    metrics = finished_project.folder / "metrics"
+    measured = json.loads((metrics / "evaluate.json").read_text())
+    table = pd.read_csv(metrics / "predictions.csv")
+    names = ["cnn_vs_baseline", "mobilenet_vs_baseline", "mobilenet_vs_cnn"]
+    assert list(measured["comparisons"]) == names
+    for name, found in measured["comparisons"].items():
+        first, second = (table[model] == table["actual"] for model in name.split("_vs_"))
+        assert found["only_first_right"] == (first & ~second).sum()
+        assert found["both_wrong"] == (~first & ~second).sum()
+        difference = first.mean() - second.mean()
+        assert found["accuracy_difference"] == pytest.approx(difference, abs=1e-6)
+        assert found["accuracy_difference_ci_low"] <= difference
+        assert found["accuracy_difference_ci_high"] >= difference
+
+
+def test_every_picture_is_drawn_and_kept_in_mlflow(finished_project: Project) -> None:
+    drawn = {path.stem for path in (finished_project.folder / "metrics/figures").glob("*.png")}
+    assert drawn == PICTURES
+    client = mlflow.MlflowClient(f"sqlite:///{finished_project.folder / 'mlflow.db'}")
+    kept = {
+        Path(file.path).stem
+        for run in finished_project.runs()
+        for file in client.list_artifacts(run.info.run_id, "figures")
+    }
+    assert kept == PICTURES
 
 
 def test_predictions_tell_of_each_test_image_what_each_model_says(
@@ -62,6 +102,8 @@ def test_an_unchanged_project_computes_nothing(clone: MakeClone) -> None:
         ("cnn.recipe=lecture", {"train_cnn", "evaluate"}),
         ("baseline.ridge=1.0", {"train_baseline", "evaluate"}),
         ("mobilenet.epochs=2", {"finetune_mobilenet", "evaluate"}),
+        ("audit.folds=4", {"audit_labels"}),
+        ("evaluation.robustness_images=10", {"evaluate"}),
         ("data.sources=[npm]", {"fetch_cifar10"}),
     ],
 )
@@ -86,7 +128,7 @@ def test_an_experiment_in_a_copy_with_three_classes_works_everywhere_and_its_run
     shown = project.run("dvc", "exp", "show", "--json", "--no-pager").stdout
     assert "pets" in shown
     runs = project.runs()
-    computed = {"prepare", "train_baseline", "train_cnn", "finetune_mobilenet", "evaluate"}
+    computed = {"prepare", "audit_labels", *TRAINING, "evaluate"}
     assert sorted(run.data.tags["stage"] for run in runs) == sorted(computed)
     baseline = project.run("git", "rev-parse", "HEAD").stdout.strip()
     for run in runs:

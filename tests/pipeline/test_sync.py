@@ -146,10 +146,10 @@ def test_a_queue_of_six_on_a_new_database_loses_no_run_and_makes_none_twice(
     rows = project.run(*RUNS).stdout
     # All that `dvc exp show` lists.
     for row in (*project.experiments(), "main", "other", "v1", "workspace"):
-        assert re.search(rf"\b{row} .* 7 of 7 ", rows), rows
+        assert re.search(rf"\b{row} .* 8 of 8 ", rows), rows
     # The evaluation of these is older than their baseline, and says nothing of it.
     for row in project.experiments():
-        assert re.search(rf"\b{row} .* 7 of 7 │ +│ +0\.\d+ ", rows), rows
+        assert re.search(rf"\b{row} .* 8 of 8 │ +│ +0\.\d+ ", rows), rows
 
 
 def test_a_killed_stage_does_not_stay_running_for_ever(clone: MakeClone) -> None:

@@ -1,0 +1,94 @@
+"""Look for wrong labels among the training images. It informs: nothing is taken out of the data.
+
+Reads the section `audit` of params.yaml, data/mobilenet_v2.npz and the splits train and validation.
+Writes metrics/audit_labels.json, metrics/label_issues.csv (the images whose label is likely to be
+wrong, the least credible first) and a picture of the first.
+
+A linear classifier on the features of the pretrained network, before any fine-tuning, answers for
+each image what the others teach it; confident learning tells from that which labels are not
+credible.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stages.data.splits import Split, read_split
+from stages.figures.drawing import save_figure
+from stages.figures.photos import captioned_grid
+from stages.models.pretrained import pooled_features
+from stages.statistics.label_quality import likely_wrong_labels, out_of_fold_probabilities
+from stages.tracking.run import track_stage
+from stages.workflow.command import run_stage
+from stages.workflow.files import read_arrays, write_csv, write_json
+from stages.workflow.params import read_params
+
+PRETRAINED = Path("data/mobilenet_v2.npz")
+METRICS = Path("metrics/audit_labels.json")
+ISSUES = Path("metrics/label_issues.csv")
+PICTURE = Path("metrics/figures/label_issues.png")
+SHOWN = 24
+
+
+def main() -> None:
+    """Read, run the pretrained network, cross-validate, write, draw."""
+    params = read_params()
+    classes = np.array(params.data.classes)
+    with track_stage("audit_labels"):
+        splits = {name: read_split(name) for name in ("train", "validation")}
+        images = np.concatenate([split.images for split in splits.values()])
+        labels = np.concatenate([split.labels for split in splits.values()])
+        features = pooled_features(images, read_arrays(PRETRAINED), params.audit.input_size)
+        probabilities = out_of_fold_probabilities(features, labels, params.audit.folds)
+        suspects = likely_wrong_labels(labels, probabilities)
+        measured = {
+            "images": len(labels),
+            "out_of_fold_accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+            "flagged": len(suspects),
+        }
+        write_json(METRICS, measured)
+        issues = issues_table(splits, probabilities, suspects, classes)
+        write_csv(ISSUES, issues)
+        shown = issues.head(SHOWN)
+        captions = [
+            f"{row.label}\n{row.suggested}? ({row.split} {row.index})"
+            for row in shown.itertuples(index=False, name="Issue")
+        ]
+        title = "Training images whose label is likely to be wrong, the least credible first"
+        save_figure(PICTURE, captioned_grid(images[suspects[:SHOWN]], captions, title))
+
+
+def issues_table(
+    splits: dict[str, Split], probabilities: np.ndarray, suspects: np.ndarray, classes: np.ndarray
+) -> pd.DataFrame:
+    """The images whose label is likely to be wrong.
+
+    Args:
+        splits: by name, in the order of the other arguments.
+        probabilities: float [n, classes] of the images of all splits.
+        suspects: int [m], their positions among the images of all splits.
+        classes: names of the classes.
+
+    Returns:
+        A row an image: rank from 1, split, index (in CIFAR-10's training images), label,
+        suggested class, and the probabilities of both.
+    """
+    labels = np.concatenate([split.labels for split in splits.values()])[suspects]
+    others = probabilities[suspects].copy()
+    others[np.arange(len(suspects)), labels] = 0
+    return pd.DataFrame(
+        {
+            "rank": np.arange(1, len(suspects) + 1),
+            "split": np.repeat([*splits], [len(split) for split in splits.values()])[suspects],
+            "index": np.concatenate([split.indices for split in splits.values()])[suspects],
+            "label": classes[labels],
+            "suggested": classes[others.argmax(axis=1)],
+            "label_probability": probabilities[suspects, labels],
+            "suggested_probability": others.max(axis=1),
+        }
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,168 @@
+"""Pictures of what the models answer to the single images."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+from sklearn.metrics import confusion_matrix
+
+from stages.figures.look import (
+    INK,
+    WIDTH,
+    legend_below,
+    marker_look,
+    new_figure,
+    panel_grid,
+    patch_look,
+    percent,
+    percent_ticks,
+    with_look,
+)
+
+SCORE_BINS = 25
+MOST_FILLED = 3  # filled histograms of more classes would hide each other
+
+
+@with_look
+def confusion(
+    labels: np.ndarray, predicted: Mapping[str, np.ndarray], classes: Sequence[str]
+) -> Figure:
+    """Confusion matrices: in each cell the number of images and its share of the actual class.
+
+    Args:
+        labels: int [n].
+        predicted: by title of the model probabilities float [n, classes].
+        classes: their names.
+    """
+    side = max(0.8 * len(classes), 2.0)
+    title = f"What is taken for what: {len(labels):,} test images"
+    figure, axes = panel_grid(title, list(predicted), "actual class", side + 1.0, side + 0.7)
+    for axis, probabilities in zip(axes, predicted.values(), strict=True):
+        answers = probabilities.argmax(axis=1)
+        counts = confusion_matrix(labels, answers, labels=range(len(classes)))
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            share = shares[row, column]
+            axis.text(
+                column,
+                row,
+                f"{count:,}\n{percent(share)}",
+                ha="center",
+                va="center",
+                color="white" if share > 0.7 else INK,
+                fontsize=11 if len(classes) == 2 else 8.5,
+            )
+        axis.set_xticks(range(len(classes)), classes)
+        axis.set_yticks(range(len(classes)), classes, rotation=90, va="center")
+        axis.set_xlabel("answer")
+        axis.tick_params(length=0)
+        axis.grid(visible=False)
+    return figure
+
+
+@with_look
+def score_histograms(
+    labels: np.ndarray, predicted: Mapping[str, np.ndarray], classes: Sequence[str]
+) -> Figure:
+    """How sure the models are, by actual class, the number of images on a logarithmic axis.
+
+    Args:
+        labels: int [n].
+        predicted: by title of the model probabilities float [n, classes].
+        classes: their names. Of two, the score is the probability of the second; of more, the
+            probability of the actual class.
+    """
+    binary = len(classes) == 2
+    title = f"How far the models separate the classes: {len(labels):,} test images"
+    figure, axes = panel_grid(title, list(predicted), "images", height=3.4)
+    edges = np.linspace(0, 1, SCORE_BINS + 1)
+    highest = max(1, *np.bincount(labels))
+    for axis, probabilities in zip(axes, predicted.values(), strict=True):
+        own = probabilities[np.arange(len(labels)), labels]
+        scores = probabilities[:, 1] if binary else own
+        for label, name in enumerate(classes):
+            counts, _ = np.histogram(np.clip(scores[labels == label], 0, 1), edges)
+            _stairs(axis, counts, edges, label, name, filled=len(classes) <= MOST_FILLED)
+        if binary:
+            axis.axvline(0.5, color=INK, linestyle=":", linewidth=1.2)
+        axis.set_yscale("log")
+        axis.minorticks_off()
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axis.set(xlim=(-0.02, 1.02), ylim=(0.5, 2 * highest))
+        axis.set_xlabel(f"probability of {classes[1]}" if binary else "probability of actual class")
+        axis.xaxis.set_major_formatter(percent_ticks())
+    legend_below(figure, axes[0], "actual class")
+    return figure
+
+
+def _stairs(
+    axis: Axes, counts: np.ndarray, edges: np.ndarray, label: int, name: str, *, filled: bool
+) -> None:
+    nothing = 0.5  # where the logarithmic axis begins
+    look = patch_look(label) if filled else marker_look(label)
+    look.pop("marker", None)
+    axis.stairs(
+        np.maximum(counts, nothing),
+        edges,
+        baseline=nothing,
+        fill=filled,
+        linewidth=1.4,
+        linestyle=("solid", "dashed", "dotted", "dashdot")[label % 4],
+        label=name,
+        **look,
+    )
+
+
+@with_look
+def feature_map(
+    points: np.ndarray,
+    labels: np.ndarray,
+    right: np.ndarray,
+    classes: Sequence[str],
+    explained: tuple[float, float],
+) -> Figure:
+    """Images as points in the plane of their first two principal components, mistakes ringed.
+
+    Args:
+        points: float [n, 2].
+        labels: int [n].
+        right: bool [n], whether the model's answer is right.
+        classes: their names.
+        explained: shares of the variance along the two components.
+    """
+    title = f"Where the mistakes lie: features of {len(labels):,} test images in two dimensions"
+    across, up = np.maximum(np.ptp(points, axis=0), 1e-12)
+    figure = new_figure(title, WIDTH, 1.4 + 0.9 * WIDTH * float(np.clip(up / across, 0.35, 0.8)))
+    axis = figure.subplots()
+    for label, name in enumerate(classes):
+        own = points[labels == label]
+        axis.scatter(
+            own[:, 0],
+            own[:, 1],
+            s=20,
+            alpha=0.65,
+            linewidths=0.4,
+            edgecolors="white",
+            label=f"{name} ({len(own):,})",
+            **marker_look(label),
+        )
+    mistakes = points[~right]
+    axis.scatter(
+        mistakes[:, 0],
+        mistakes[:, 1],
+        s=75,
+        marker="o",
+        facecolors="none",
+        edgecolors="black",
+        linewidths=1.3,
+        label=f"mistakes ({len(mistakes):,})",
+    )
+    first, second = (percent(share, 0) for share in explained)
+    axis.set_xlabel(f"first principal component ({first} of the variance)")
+    axis.set_ylabel(f"second principal component\n({second} of the variance)")
+    axis.set_aspect("equal", adjustable="datalim")
+    legend_below(figure, axis)
+    return figure

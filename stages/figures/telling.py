@@ -1,0 +1,50 @@
+"""Which photos are shown: sure mistakes, unsure hits, and labels that all models contradict.
+
+Each function gives positions of images, the most telling first.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def sure_mistakes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Images answered wrongly, the most confident answer first.
+
+    Args:
+        labels: int [n].
+        probabilities: float [n, classes].
+
+    Returns:
+        int [m], positions.
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    return _sorted(wrong, -probabilities.max(axis=1))
+
+
+def unsure_hits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Images answered rightly, the least confident answer first; arguments as above."""
+    right = np.flatnonzero(probabilities.argmax(axis=1) == labels)
+    return _sorted(right, probabilities.max(axis=1))
+
+
+def joint_contradictions(labels: np.ndarray, predicted: Sequence[np.ndarray]) -> np.ndarray:
+    """Images for which all models give the same answer and the label says another.
+
+    Args:
+        labels: int [n].
+        predicted: float [n, classes] of each model.
+
+    Returns:
+        int [m], positions, the highest mean probability of the answer first.
+    """
+    answers = np.stack([probabilities.argmax(axis=1) for probabilities in predicted])
+    contradicted = np.flatnonzero((answers == answers[0]).all(axis=0) & (answers[0] != labels))
+    mean = np.mean(predicted, axis=0)
+    return _sorted(contradicted, -mean[np.arange(len(labels)), answers[0]])
+
+
+def _sorted(positions: np.ndarray, by: np.ndarray) -> np.ndarray:
+    order = np.argsort(by[positions], kind="stable")
+    chosen: np.ndarray = positions[order]
+    return chosen

@@ -1,0 +1,50 @@
+"""What a fine-tuned MobileNet sees: its features of images, and which part of them decides."""
+
+import numpy as np
+
+from stages.models.backend import keras
+from stages.models.mobilenet import HEAD, POOL
+from stages.models.network import answers
+
+
+def feature_maps(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What the last convolution says of each part of an image.
+
+    Args:
+        network: made by `build_mobilenet`.
+        images: uint8 [n, 32, 32, 3].
+
+    Returns:
+        float32 [n, height, width, 1280]. The mean over height and width are the features from which
+        the head makes its logits.
+    """
+    last = network.get_layer(POOL).input
+    return answers(keras.Model(network.input, last), images)
+
+
+def evidence(network: keras.Model, maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How much each part of an image speaks for a class: class activation maps.
+
+    The logit of a network that ends with a mean over the image and one linear layer is the sum of
+    what each part adds, so that the map is exact: it adds up to the logit, up to the bias (B. Zhou
+    et al., "Learning Deep Features for Discriminative Localization", 2016). Grad-CAM (Selvaraju et
+    al., 2017) gives the same on such a network, up to a factor, and needs gradients for it.
+
+    Args:
+        network: made by `build_mobilenet`.
+        maps: of `feature_maps`.
+        labels: int [n], the class of interest for each image. With two classes it does not matter:
+            the map is for the second class, and what is negative speaks for the first.
+
+    Returns:
+        float32 [n, height, width], in logits.
+    """
+    kernel, _ = network.get_layer(HEAD).get_weights()
+    parts = maps @ (kernel / (maps.shape[1] * maps.shape[2]))  # [n, height, width, output units]
+    if kernel.shape[1] == 1:
+        of_class: np.ndarray = parts[..., 0]
+        return of_class
+    # Against the mean of all classes: what speaks for all alike decides nothing.
+    centred = parts - parts.mean(axis=-1, keepdims=True)
+    own: np.ndarray = np.take_along_axis(centred, labels[:, None, None, None], axis=-1)[..., 0]
+    return own
