@@ -1,0 +1,503 @@
+"""The report says what the files say, in words and numbers, and what they do not say it says so."""
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image
+
+from stages.commands.report import main, write_report
+from stages.reporting.results import Comparison, gather_results
+from stages.reporting.words import points, setting, verdict
+from stages.workflow.errors import UserError
+from stages.workflow.repository import repository
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE, CARD = Path("report/report.html"), Path("docs/model_card.md")
+SCRIPT = "<script>alert('x')</script>"
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+CARD_HEADINGS = (
+    *("Model details", "Intended use", "Out-of-scope use", "Factors", "Training data"),
+    *("Training procedure", "Evaluation data", "Metrics", "Calibration", "Robustness"),
+    *("Limitations and biases", "Ethical considerations", "Licence", "How to load and use"),
+    *("How to reproduce", "Caveats"),
+)
+TESTED = {
+    "accuracy": 0.8,
+    "balanced_accuracy": 0.8,
+    "precision": 0.81,
+    "recall": 0.79,
+    "f1": 0.8,
+    "roc_auc": 0.9,
+    "log_loss": 0.4,
+    "brier": 0.1,
+}
+INTERVAL = {f"accuracy_ci_{end}": value for end, value in (("low", 0.7), ("high", 0.9))}
+CALIBRATED = {"ece": 0.0123, "adaptive_ece": 0.02, "calibration_slope": 1.5, "coverage_at_99": 0.25}
+
+
+def write(path: str, values: Any) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(values if isinstance(values, str) else json.dumps(values))
+
+
+def split_counts(classes: tuple[str, ...]) -> dict[str, Any]:
+    counts = dict.fromkeys(classes, 50)
+    return {
+        "train": {"images": 100, **counts},
+        "validation": {"images": 100, **counts, "near_duplicates_of_train": 1},
+        "test": {"images": 100, **counts, "near_duplicates_of_train": 4},
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What every run of the pipeline writes, and no more; no Git repository."""
+    monkeypatch.chdir(tmp_path)
+    repository.cache_clear()
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    write("metrics/prepare.json", split_counts(("automobile", "truck")))
+    write("metrics/evaluate.json", dict.fromkeys(("baseline", "cnn", "mobilenet"), TESTED))
+    for number, stage in enumerate(("train_baseline", "train_cnn", "finetune_mobilenet")):
+        validation = {"accuracy": 0.7 + number / 10, "log_loss": 0.3 + number / 10}
+        write(f"metrics/{stage}.json", {"train": {"accuracy": 0.95}, "validation": validation})
+    yield tmp_path
+    repository.cache_clear()
+
+
+def measure_everything() -> None:
+    """Add what a pipeline may leave out."""
+    robustness = {"unchanged": 0.8, "mirrored": 0.81, "noise": 0.5}
+    model = {
+        **(TESTED | INTERVAL | CALIBRATED),
+        "accuracy_without_near_duplicates": 0.75,
+        "robustness": robustness,
+    }
+    comparison = {
+        "accuracy_difference": 0.055,
+        "accuracy_difference_ci_low": 0.043,
+        "accuracy_difference_ci_high": 0.067,
+        "mcnemar_p": 1e-20,
+        "both_right": 70,
+        "only_first_right": 10,
+        "only_second_right": 5,
+        "both_wrong": 15,
+    }
+    pairs = ("cnn_vs_baseline", "mobilenet_vs_baseline", "mobilenet_vs_cnn")
+    write(
+        "metrics/evaluate.json",
+        {
+            **dict.fromkeys(("baseline", "cnn", "mobilenet"), model),
+            "comparisons": dict.fromkeys(pairs, comparison),
+            "images": {"test": 100, "without_near_duplicates": 96, "robustness": 60},
+        },
+    )
+    spread = {"mean": 0.8, "std": 0.01, "min": 0.79, "max": 0.81}
+    accuracies = {f"{split}_accuracy": spread for split in ("train", "validation", "test")}
+    write("metrics/seeds.json", {"cnn": {"n": 5, **accuracies}})
+    audit = {"images": 200, "flagged": 7, "out_of_fold_accuracy": 0.9}
+    write("metrics/audit_labels.json", audit)
+    header = "rank,split,index,label,suggested,label_probability,suggested_probability\n"
+    issues = [f"{rank},train,{rank},truck,automobile,0.01,0.99\n" for rank in range(1, 31)]
+    write("metrics/label_issues.csv", header + "".join(issues))
+    answers = ["truck,truck,automobile,truck\n"] * 50 + ["automobile,truck,automobile,truck\n"] * 50
+    write("metrics/predictions.csv", "actual,baseline,cnn,mobilenet\n" + "".join(answers))
+    write("dvc.lock", LOCK)
+
+
+LOCK = """\
+schema: '2.0'
+stages:
+  finetune_mobilenet:
+    cmd: python -m stages.finetune_mobilenet
+    deps:
+    - path: data/prepared/train.npz
+      hash: md5
+      md5: 11111111111111111111111111111111
+    params:
+      params.yaml:
+        data.classes: [automobile, truck]
+        mobilenet.epochs: 4
+    outs:
+    - path: data/models/mobilenet.npz
+      hash: md5
+      md5: 22222222222222222222222222222222
+"""
+
+
+def draw(name: str) -> None:
+    path = Path("metrics/figures") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 20)).save(path)
+
+
+def page_and_card() -> tuple[str, str]:
+    write_report(PAGE, CARD)
+    return PAGE.read_text(), CARD.read_text()
+
+
+def commit_all() -> str:
+    for command in (
+        ("init", "--quiet"),
+        ("add", "--all"),
+        ("-c", "user.name=Test", "-c", "user.email=t@example.invalid", "commit", "-qm", "first"),
+    ):
+        subprocess.run(["git", *command], check=True)
+    repository.cache_clear()
+    listed = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True)
+    return listed.stdout.decode().strip()
+
+
+class Outline(HTMLParser):
+    """Tags of a page that is well formed, its text, and what its links and headings name."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+
+def in_html(card: str) -> str:
+    return MarkdownIt("commonmark").enable("table").render(card)
+
+
+def words_of(card: str) -> str:
+    return Outline(in_html(card)).words
+
+
+@pytest.mark.usefixtures("project")
+def test_what_was_not_measured_is_said_and_not_invented() -> None:
+    page, card = page_and_card()
+    for said in (Outline(page).words, words_of(card)):
+        for missing in (
+            "Differences on the same test images: not measured",
+            "Trainings with several seeds: not measured",
+            "Accuracy on changed images: not measured",
+            "Accuracy by class: not measured",
+        ):
+            assert missing in said
+        assert "calibration slope not measured" in said
+        assert "80.0 % (" not in said  # no interval
+    words = Outline(page).words
+    assert "How many labels are likely to be wrong: not measured" in words
+    assert "Which labels are likely to be wrong: not measured" in words
+    assert "There are no pictures" in words
+    assert "Revision unknown: there is no Git repository here" in words
+    assert "There is no dvc.lock" in words
+    assert "its md5 is not recorded" in card
+    assert "how many are doubtful was not measured" in card
+    assert "None" not in words + card
+
+
+@pytest.mark.usefixtures("project")
+def test_what_was_measured_stands_there_as_measured() -> None:
+    measure_everything()
+    page, card = page_and_card()
+    sentence = (
+        "MobileNetV2 is better than the CNN: 5.5 points (4.3 to 6.7) on the same 100 test images; "
+        "exact McNemar p < 0.0001."
+    )
+    for said in (Outline(page).words, words_of(card)):
+        assert sentence in said
+        assert "80.0 % (70.0 – 90.0)" in said
+        assert "81.0 % (+1.0)" in said
+        assert "50.0 % (−30.0)" in said
+        assert "80.00 ± 1.00 %" in said
+        assert "50 (100.0 %)" in said
+        assert "on the first 60 test images" in said
+        assert "1.500" in said
+        assert "75.0 %" in said
+        assert "not measured" not in said
+        assert "2" * 32 in said
+    words = Outline(page).words
+    assert "The first 20 of 30 doubtful labels" in words
+    assert "Of 200 training and validation images, 7 have a label" in words
+    assert "Without them 96 remain." in words
+    assert "read data/prepared/train.npz 11111111111111111111111111111111" in words
+
+
+@pytest.mark.usefixtures("project")
+def test_the_chosen_model_is_the_best_by_the_setting() -> None:
+    assert gather_results().chosen.name == "mobilenet"
+    params = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(params.replace("validation.accuracy\n", "validation.log_loss\n"))
+    assert gather_results().chosen.name == "baseline"
+    assert "# Model card: least squares, gray pixels" in page_and_card()[1]
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "kind", "said"),
+    [
+        (0.055, 1e-9, "better", "The CNN is better than MobileNetV2: 5.5 points (4.5 to 6.5) on"),
+        (-0.055, 1e-9, "worse", "The CNN is worse than MobileNetV2: 5.5 points fewer (4.5 to 6.5)"),
+        (0.004, 0.51, "no evidence", "There is no evidence of a difference between the CNN and"),
+        (-0.004, 0.05, "no evidence", "MobileNetV2: −0.4 points (−1.4 to 0.6) on the same 2,000"),
+        (0.0, 1.0, "no evidence", "0.0 points (−1.0 to 1.0)"),
+        (None, 1e-9, "not measured", "The CNN against MobileNetV2: not measured"),
+        (0.055, None, "not measured", "The CNN against MobileNetV2: not measured"),
+    ],
+)
+def test_a_verdict_says_better_worse_or_no_evidence(
+    difference: float | None, p: float | None, kind: str, said: str
+) -> None:
+    bounds = (None, None) if difference is None else (difference - 0.01, difference + 0.01)
+    names = ("", "_ci_low", "_ci_high")
+    values = dict(
+        zip((f"accuracy_difference{name}" for name in names), (difference, *bounds), strict=True)
+    )
+    known = {
+        name: value for name, value in (values | {"mcnemar_p": p}).items() if value is not None
+    }
+    found = verdict(Comparison("the CNN", "MobileNetV2", known), images=2000, alpha=0.05)
+    assert found.kind == kind
+    assert said in found.sentence
+
+
+def test_a_verdict_without_an_interval_says_that_it_is_missing() -> None:
+    measured = {"accuracy_difference": 0.1, "mcnemar_p": 0.001}
+    found = verdict(Comparison("a", "b", measured), images=100, alpha=0.05)
+    assert "10.0 points (interval not measured)" in found.sentence
+    assert "p = 0.001." in found.sentence
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign() -> None:
+    assert points(-0.0001) == "0.0"
+    assert points(-0.01) == "−1.0"
+
+
+def test_settings_are_written_as_in_the_file() -> None:
+    values = ([32, 64], ["cat", "dog"], True, None, 0.001, "pypi")
+    assert [setting(value) for value in values] == [
+        *("[32, 64]", "[cat, dog]", "true", "null", "0.001", "pypi")
+    ]
+
+
+@pytest.mark.usefixtures("project")
+def test_odd_names_are_text_and_never_markup() -> None:
+    measure_everything()
+    odd = f"{SCRIPT} | `a` *b*"
+    write("metrics/prepare.json", split_counts(("automobile", odd)))
+    params = Path("params.yaml").read_text()
+    params = params.replace("weights: pypi", f'weights: "{SCRIPT} `|` weights.pt"')
+    Path("params.yaml").write_text(
+        params.replace("weights_sha256: null", f"weights_sha256: {'a' * 64}")
+    )
+    draw("<b onload=x>.png")
+    page, card = page_and_card()
+    for html in (page, in_html(card)):
+        outline = Outline(html)
+        assert not {"script", "b"} & {tag for tag, _ in outline.tags}
+        assert odd in outline.words
+        assert f"{SCRIPT} `|` weights.pt" in outline.words
+    assert not any(name.startswith("on") for _, attrs in Outline(page).tags for name in attrs)
+    tables = in_html(card).split("<table>")[1:]
+    for table in tables:
+        rows = table.split("</table>")[0].split("<tr>")[1:]
+        assert len({row.count("</td>") + row.count("</th>") for row in rows}) == 1
+
+
+@pytest.mark.usefixtures("project")
+def test_the_model_card_has_all_headings() -> None:
+    for _ in range(2):
+        card = page_and_card()[1]
+        headings = [line.lstrip("# ") for line in card.splitlines() if line.startswith("#")]
+        assert [heading for heading in headings if heading in CARD_HEADINGS] == list(CARD_HEADINGS)
+        measure_everything()
+
+
+@pytest.mark.usefixtures("project")
+def test_the_same_files_give_the_same_bytes() -> None:
+    measure_everything()
+    draw("samples.png")
+    first = page_and_card()
+    assert page_and_card() == first
+
+
+@pytest.mark.usefixtures("project")
+def test_the_model_card_is_the_same_in_every_commit() -> None:
+    measure_everything()
+    before = page_and_card()[1]
+    commit = commit_all()
+    page, card = page_and_card()
+    assert commit in page
+    assert card == before
+    assert commit[:7] not in card
+
+
+@pytest.mark.usefixtures("project")
+def test_three_classes_are_asked_for_and_counted() -> None:
+    write("metrics/prepare.json", split_counts(("cat", "dog", "ship")))
+    page, card = page_and_card()
+    assert "Cat, dog or ship?" in Outline(page).words
+    assert "mean of the classes" in Outline(page).words
+    assert "Pickup" not in card
+    assert "probabilities [n, 3] of cat, dog and ship" in words_of(card)
+
+
+@pytest.mark.usefixtures("project")
+def test_settings_that_are_not_as_in_the_commit_stand_beside_it() -> None:
+    measure_everything()
+    write(".gitignore", "/report/\n")
+    commit_all()
+    page, _ = page_and_card()
+    assert "in the commit" not in Outline(page).words
+    assert "and nothing is changed" in Outline(page).words
+    params = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(params.replace("ridge: 0.0", "ridge: 12.5"))
+    words = Outline(page_and_card()[0]).words
+    assert "Not as in the commit: 1 setting;" in words
+    assert "baseline.ridge 12.5 0.0" in words
+    assert "with 1 changed file: params.yaml" in words
+    assert "in no commit: the revision alone does not give these results" in words
+
+
+@pytest.mark.usefixtures("project")
+def test_files_that_do_not_belong_together_are_named() -> None:
+    measure_everything()
+    assert "may not belong together" not in page_and_card()[0]
+    out = "    - path: metrics/prepare.json\n      hash: md5\n      md5: '0'\n"
+    dep = "    - path: data/models/mobilenet.npz\n      hash: md5\n      md5: '0'\n"
+    code = "    - path: stages/evaluate.py\n      hash: md5\n      md5: '0'\n"
+    evaluate = f"  evaluate:\n    cmd: x\n    deps:\n{dep}{code}    outs:\n{out}"
+    write("dvc.lock", LOCK.replace("epochs: 4", "epochs: 9") + evaluate)
+    words = Outline(page_and_card()[0]).words
+    assert "Some settings are not those which dvc.lock recorded: mobilenet.epochs." in words
+    assert "Some results are not the files which dvc.lock recorded: metrics/prepare.json." in words
+    assert "Some code is not that which ran: stages/evaluate.py." in words
+    assert "had read them: data/models/mobilenet.npz." in words
+
+
+@pytest.mark.usefixtures("project")
+def test_every_picture_is_shown_known_ones_in_their_group() -> None:
+    for name in ("samples.png", "cnn_mistakes.png", "accuracy.png", "new_idea.png"):
+        draw(name)
+    outline = Outline(page_and_card()[0])
+    images = [attrs for tag, attrs in outline.tags if tag == "img"]
+    assert len(images) == 4
+    assert all((image["src"] or "").startswith("data:image/png;base64,") for image in images)
+    assert all(
+        image["alt"] and (image["width"], image["height"]) == ("40", "20") for image in images
+    )
+    assert "Mistakes of the CNN, the surest first." in outline.words
+    assert "More pictures new_idea.png" in outline.words
+
+
+@pytest.mark.usefixtures("project")
+def test_headings_are_in_order_and_links_lead_somewhere() -> None:
+    measure_everything()
+    draw("samples.png")
+    outline = Outline(page_and_card()[0])
+    levels = [int(tag[1]) for tag, _ in outline.tags if tag in ("h1", "h2", "h3", "h4")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    names = [attrs["id"] for _, attrs in outline.tags if "id" in attrs]
+    assert len(names) == len(set(names))
+    links = [attrs["href"] or "" for tag, attrs in outline.tags if tag == "a"]
+    assert len(links) > 12
+    assert all(link.removeprefix("#") in names for link in links)
+    assert outline.tags[0] == ("html", {"lang": "en"})
+
+
+def test_numbers_without_a_name_here_are_shown_by_their_key(project: Path) -> None:
+    evaluation = json.loads((project / "metrics/evaluate.json").read_text())
+    evaluation["cnn"]["matthews_correlation"] = 0.654321
+    write("metrics/evaluate.json", evaluation)
+    words = Outline(page_and_card()[0]).words
+    assert "matthews_correlation not measured 0.654 not measured" in words
+
+
+def remove(path: str) -> Callable[[], None]:
+    return lambda: Path(path).unlink()
+
+
+def replace(path: str, content: Any) -> Callable[[], None]:
+    return lambda: write(path, content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (remove("metrics/evaluate.json"), "metrics/evaluate.json: no such file; run `make repro`"),
+        (remove("metrics/train_cnn.json"), "metrics/train_cnn.json: no such file"),
+        (replace("metrics/evaluate.json", '{"cnn": '), "metrics/evaluate.json: is not JSON"),
+        (replace("metrics/evaluate.json", "[]"), "metrics/evaluate.json: holds no object"),
+        (replace("metrics/evaluate.json", {"cnn": 1}), "evaluate.json: baseline: is missing"),
+        (replace("metrics/prepare.json", {"train": {}}), "prepare.json: train.images: is missing"),
+        (replace("metrics/train_cnn.json", '{"train": {"accuracy": NaN}}'), "is not finite"),
+        (replace("metrics/train_cnn.json", {"train": {"accuracy": "x"}}), "'x' is no number"),
+        (replace("metrics/seeds.json", {"cnn": {"n": 5}}), "validation_accuracy: is missing"),
+        (replace("metrics/seeds.json", {"svm": {}}), "metrics/seeds.json: svm: is no model"),
+        (replace("metrics/label_issues.csv", "rank,split\n"), "label_issues.csv: has no column"),
+        (replace("metrics/predictions.csv", "actual,baseline,cnn,mobilenet\na,b\n"), "line 2 is"),
+        (replace("metrics/figures/x.png", "no picture"), "metrics/figures/x.png: is no picture"),
+        (replace("dvc.lock", "stages:\n  prepare:\n    outs: 3\n"), "dvc.lock: is not a lock file"),
+        (lambda: Path("dvc.lock").write_bytes(b"\xff\xfe"), "dvc.lock: cannot be read"),
+        (lambda: Path("metrics/seeds.json").write_bytes(b"\xff"), "seeds.json: is not JSON"),
+        (replace("params.yaml", "data: 1\n"), "params.yaml: data: 1 is not allowed"),
+    ],
+)
+def test_a_missing_or_damaged_file_is_one_line_and_nothing_is_written(
+    project: Path,
+    damage: Callable[[], Any],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage()
+    monkeypatch.setattr(sys, "argv", ["report"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert said in lines[0]
+    assert all(line.startswith("ERROR: ") for line in lines)
+    assert not (project / PAGE).exists()
+    assert not (project / CARD).exists()
+
+
+@pytest.mark.parametrize("output", ["metrics", "", "params.yaml/report.html"])
+@pytest.mark.usefixtures("project")
+def test_a_path_that_cannot_be_written_is_named(output: str) -> None:
+    before = Path("params.yaml").read_text()
+    with pytest.raises(UserError, match=r"is a folder|cannot be written"):
+        write_report(Path(output), CARD)
+    assert not CARD.exists()
+    assert Path("params.yaml").read_text() == before
+
+
+def test_the_report_needs_neither_tensorflow_nor_mlflow() -> None:
+    heavy = ("tensorflow", "mlflow", "sklearn", "scipy.stats", "matplotlib")
+    code = f"import sys, stages.commands.report; print([m for m in {heavy} if m in sys.modules])"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True
+    )
+    assert finished.stdout.strip() == "[]"
