@@ -16,7 +16,7 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro results test lint sync ui seeds benchmark pictures lock readme
+.PHONY: help setup repro results plots test lint sync ui report seeds benchmark pictures lock readme
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ repro: $(INSTALLED) ## run what is out of date of the pipeline, then print the r
 results: $(INSTALLED) ## print the results table of the files that are there
 	@python -m stages.commands.results
 
+plots: $(INSTALLED) ## draw the plots to dvc_plots/index.html, which needs no network
+	@dvc plots show
+
 test: $(INSTALLED) ## run all tests: code, data, pipeline
 	pytest
 
@@ -44,6 +47,9 @@ sync: $(INSTALLED) ## make MLflow match what DVC has: all branches, tags and exp
 
 ui: $(INSTALLED) ## sync, then show the runs in the browser, at http://127.0.0.1:5000
 	@python -m stages.commands.ui
+
+report: $(INSTALLED) ## write report/report.html and docs/model_card.md from the files that are there
+	@python -m stages.commands.report
 
 seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.json
 	python -m stages.commands.seeds
@@ -74,4 +80,5 @@ $(INSTALLED): $(LOCK)
 	awk '/^uv==/ { p = 1 } p { print } p && !/\\$$/ { exit }' $(LOCK) > $(VENV)/uv.lock
 	python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
 	uv pip sync --quiet --python $(VENV) --require-hashes --compile-bytecode $(LOCK)
+	python -m stages.commands.plots_page
 	@touch $@
