@@ -1,8 +1,8 @@
 """Look for wrong labels among the training images. It informs: nothing is taken out of the data.
 
 Reads the section `audit` of params.yaml, data/mobilenet_v2.npz and the splits train and validation.
-Writes metrics/audit_labels.json, metrics/label_issues.csv (the images whose label is likely to be
-wrong, the least credible first) and a picture of the first.
+Writes metrics/audit_labels.json, metrics/label_issues.csv (the images whose label is doubtful, the
+least credible first) and a picture of the first.
 
 A linear classifier on the features of the pretrained network, before any fine-tuning, answers for
 each image what the others teach it; confident learning tells from that which labels are not
@@ -18,7 +18,7 @@ from stages.data.splits import Split, read_split
 from stages.figures.drawing import save_figure
 from stages.figures.photos import captioned_grid
 from stages.models.pretrained import pooled_features
-from stages.statistics.label_quality import likely_wrong_labels, out_of_fold_probabilities
+from stages.statistics.label_quality import doubtful_labels, out_of_fold_probabilities
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
 from stages.workflow.files import read_arrays, write_csv, write_json
@@ -41,7 +41,7 @@ def main() -> None:
         labels = np.concatenate([split.labels for split in splits.values()])
         features = pooled_features(images, read_arrays(PRETRAINED), params.audit.input_size)
         probabilities = out_of_fold_probabilities(features, labels, params.audit.folds)
-        suspects = likely_wrong_labels(labels, probabilities)
+        suspects = doubtful_labels(labels, probabilities)
         measured = {
             "images": len(labels),
             "out_of_fold_accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
@@ -52,17 +52,17 @@ def main() -> None:
         write_csv(ISSUES, issues)
         shown = issues.head(SHOWN)
         captions = [
-            f"{row.label}\n{row.suggested}? ({row.split} {row.index})"
+            f"{row.index}: {row.label}\n→ {row.suggested}?"
             for row in shown.itertuples(index=False, name="Issue")
         ]
-        title = "Training images whose label is likely to be wrong, the least credible first"
+        title = f"Doubtful labels of training images, the least credible first ({len(shown)} of {len(issues)})"
         save_figure(PICTURE, captioned_grid(images[suspects[:SHOWN]], captions, title))
 
 
 def issues_table(
     splits: dict[str, Split], probabilities: np.ndarray, suspects: np.ndarray, classes: np.ndarray
 ) -> pd.DataFrame:
-    """The images whose label is likely to be wrong.
+    """The images whose label is doubtful.
 
     Args:
         splits: by name, in the order of the other arguments.

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.models.titles import TITLES
+from stages.statistics.intervals import wilson
+from stages.statistics.intervals import wilson
 from stages.tracking.receipts import all_receipts
 from stages.workflow.errors import UserError
 from stages.workflow.files import file_hash, read_json
@@ -122,10 +124,8 @@ def _markdown(rows: Rows) -> str:
 
 
 def _interval(accuracy: float, n: int) -> str:
-    from scipy.stats import binomtest  # takes a second to import
-
-    interval = binomtest(round(accuracy * n), n).proportion_ci(method="wilson")
-    return f"{100 * interval.low:.1f} – {100 * interval.high:.1f}"
+    low, high = wilson(round(accuracy * n), n)
+    return f"{100 * low:.1f} – {100 * high:.1f}"
 
 
 def _mean_and_deviation(measured: dict[str, Any], n: int) -> str:

@@ -18,7 +18,7 @@ from stages.models.titles import TITLES
 
 PHOTOS = 24  # in a grid
 EXPLAINED = 8  # mistakes, and as many hits
-MAPPED = 600  # points that can still be told apart
+MAPPED = 400  # points that can still be told apart
 
 
 def pictures_of_measures(

@@ -20,7 +20,7 @@ from stages.figures.look import (
     shade_rows,
     with_look,
 )
-from stages.statistics.classification import wilson_interval
+from stages.statistics.intervals import wilson
 
 CONFIDENCE_BINS = 10
 
@@ -82,7 +82,7 @@ def robustness(shares: Mapping[str, Mapping[str, float]], images: int) -> Figure
         beside = (position - (len(shares) - 1) / 2) * 0.6 / len(shares)  # so that none is hidden
         for row, change in enumerate(changes):
             share = by_change[change]
-            ends = wilson_interval(round(share * images), images)
+            ends = wilson(round(share * images), images)
             _interval(axis, row + beside, share, ends, position)
     axis.set_xlim(max(-0.01, axis.get_xlim()[0]), 1.01)
     _rows(axis, [change.replace("_", " ") for change in changes])
@@ -210,7 +210,7 @@ def confidence_bins(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFra
         .agg({"confidence": "mean", "accuracy": "mean", "images": "size"})
     )
     ends = [
-        wilson_interval(round(accuracy * n), n)
+        wilson(round(accuracy * n), n)
         for accuracy, n in zip(binned["accuracy"], binned["images"], strict=True)
     ]
     return binned.assign(low=[low for low, _ in ends], high=[high for _, high in ends])

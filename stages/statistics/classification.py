@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 from sklearn import metrics
 
 from stages.statistics.calibration import (
@@ -11,6 +10,7 @@ from stages.statistics.calibration import (
     coverage,
     expected_calibration_error,
 )
+from stages.statistics.intervals import wilson
 
 
 def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -22,7 +22,7 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
 
     Returns:
         accuracy with its 95 % interval, accuracy_ci_low and accuracy_ci_high (see
-        `wilson_interval`); balanced_accuracy (mean recall of the classes); precision, recall, f1
+        `intervals.wilson`); balanced_accuracy (mean recall of the classes); precision, recall, f1
         and roc_auc of the second class if there are two, else their unweighted mean over the
         classes, each against the rest; log_loss in nats; brier, the squared error of the
         probability of the second class if there are two (Brier, 1950, halved), else summed over the
@@ -38,7 +38,7 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
     )
     scores = probabilities[:, 1] if binary else probabilities
     right = answers == labels
-    low, high = wilson_interval(int(right.sum()), len(labels))
+    low, high = wilson(int(right.sum()), len(labels))
     slope = calibration_slope(labels, probabilities)
     return {
         "accuracy": float(right.mean()),
@@ -56,17 +56,6 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
         **({} if slope is None else {"calibration_slope": slope}),
         "coverage_at_99": coverage(labels, probabilities, accuracy=0.99),
     }
-
-
-def wilson_interval(right: int, n: int) -> tuple[float, float]:
-    """95 % interval of an accuracy (E. B. Wilson, 1927), in shares of 1.
-
-    Args:
-        right: images answered rightly.
-        n: images in all.
-    """
-    interval = binomtest(right, n).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:

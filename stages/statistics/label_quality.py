@@ -1,4 +1,4 @@
-"""Which labels are likely to be wrong, by a model that has not seen the image in question."""
+"""Which labels are doubtful, by a model that has not seen the image in question."""
 
 import numpy as np
 from cleanlab.filter import find_label_issues
@@ -32,8 +32,8 @@ def out_of_fold_probabilities(features: np.ndarray, labels: np.ndarray, folds: i
     return probabilities
 
 
-def likely_wrong_labels(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Images whose label is likely to be wrong, the least credible first.
+def doubtful_labels(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Images whose label is doubtful, the least credible first.
 
     Confident learning, as cleanlab does it: how often one class bears the name of another is
     estimated from the answers that are surer than the class's mean, and so many are named (C.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import bdtr
 
 RESAMPLES = 10_000
 SEED = 0
@@ -72,10 +73,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
         only_first: images that the first classifier alone answers rightly.
         only_second: images that the second alone answers rightly.
     """
-    from scipy.stats import binomtest  # takes a second to import
-
     differing = only_first + only_second
-    return float(binomtest(only_first, differing).pvalue) if differing else 1.0
+    # Both tails are alike. This function of scipy.special is there in a tenth of the time of
+    # scipy.stats.
+    tail = bdtr(min(only_first, only_second), differing, 0.5)
+    return min(1.0, 2 * float(tail))
 
 
 def _difference_interval(only_first: int, only_second: int, n: int) -> tuple[float, float]:

@@ -5,18 +5,16 @@ after the first network has been trained. Each field's range stands here once; t
 are made from it.
 """
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Literal, Self
 
-import annotated_types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.workflow.errors import UserError
+from stages.workflow.gate_params import GateParams, Share
+from stages.workflow.legal_values import mistakes
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -26,7 +24,6 @@ ClassName = Literal[
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
-Share = Annotated[float, Field(ge=0, le=1)]
 InputSize = Annotated[int, Field(ge=32, le=224, multiple_of=32)]
 
 
@@ -172,6 +169,7 @@ class Params(Section):
     audit: AuditParams
     evaluation: EvaluationParams
     registry: RegistryParams
+    gate: GateParams
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:
@@ -196,90 +194,4 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as invalid:
-        lines = [_explain(path, error) for error in invalid.errors()]
-        raise UserError("\nERROR: ".join(lines)) from None
-
-
-def _explain(path: Path, error: ErrorDetails) -> str:
-    location = list(error["loc"])
-    key = ".".join(str(part) for part in location)
-    if error["type"] in ("extra_forbidden", "invalid_key"):
-        known = ", ".join(_keys_at(location[:-1]))
-        return f"{path}: {key}: unknown key; known here: {known}; correct or remove it"
-    if error["type"] == "missing":
-        return f"{path}: {key}: is missing; allowed: {_legal(location)}; add it"
-    if error["type"] == "value_error":
-        return f"{path}: {key}.{error['ctx']['error']}"
-    given = error["input"]
-    return f"{path}: {key}: {given!r} is not allowed; allowed: {_legal(location)}; correct it"
-
-
-def _keys_at(location: list[int | str]) -> list[str]:
-    annotation = _annotation_at(location)
-    return list(annotation.model_fields)
-
-
-def _annotation_at(location: list[int | str]) -> Any:
-    annotation: Any = Params
-    for part in location:
-        if isinstance(part, int):
-            annotation = next(iter(_items_of(annotation)))
-        else:
-            field = annotation.model_fields[part]
-            annotation = Annotated[field.annotation, *field.metadata, ...]
-            if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-                annotation = field.annotation
-    return annotation
-
-
-def _items_of(annotation: Any) -> Iterator[Any]:
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    yield from get_args(annotation)
-
-
-def _legal(location: list[int | str]) -> str:
-    """What is legal at a key, in words, made from the field's type and constraints."""
-    return _describe(_annotation_at(location))
-
-
-def _describe(annotation: Any) -> str:
-    constraints: list[Any] = []
-    while get_origin(annotation) is Annotated:
-        annotation, *metadata = get_args(annotation)
-        constraints += metadata
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
-    if origin is list:
-        count = " to ".join(dict.fromkeys(re.findall(r"\d+", _bounds(constraints))))
-        return f"a list of {count}, each {_describe(arguments[0])}"
-    if arguments:  # a union with None
-        return " or ".join("null" if a is type(None) else _describe(a) for a in arguments)
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return "a section with the keys " + ", ".join(annotation.model_fields)
-    noun = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    return f"{noun[annotation]} {_bounds(constraints)}".strip()
-
-
-def _bounds(constraints: list[Any]) -> str:
-    """Words for the limits among a field's constraints."""
-    words: list[str] = []
-    flat: list[Any] = []
-    for constraint in constraints:
-        flat += getattr(constraint, "metadata", None) or [constraint]
-    for limit in flat:
-        match limit:
-            case annotated_types.Ge(ge=low) | annotated_types.MinLen(min_length=low):
-                words.append(f"from {low}")
-            case annotated_types.Gt(gt=low):
-                words.append(f"above {low}")
-            case annotated_types.Le(le=high) | annotated_types.MaxLen(max_length=high):
-                words.append(f"to {high}")
-            case annotated_types.Lt(lt=high):
-                words.append(f"below {high}")
-            case annotated_types.MultipleOf(multiple_of=step):
-                words.append(f"in steps of {step}")
-            case _ if getattr(limit, "pattern", None):
-                words.append(f"that matches {limit.pattern}")
-    return " ".join(words)
+        raise mistakes(path, Params, invalid) from None

@@ -6,7 +6,7 @@ import pytest
 from stages.audit_labels import issues_table
 from stages.data.splits import Split
 from stages.figures.telling import joint_contradictions, sure_mistakes, unsure_hits
-from stages.statistics.label_quality import likely_wrong_labels, out_of_fold_probabilities
+from stages.statistics.label_quality import doubtful_labels, out_of_fold_probabilities
 
 
 def blobs(n: int, wrong: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -21,14 +21,14 @@ def blobs(n: int, wrong: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_turned_labels_are_found() -> None:
     features, labels, turned = blobs(600, wrong=15)
-    found = likely_wrong_labels(labels, out_of_fold_probabilities(features, labels, 5))
+    found = doubtful_labels(labels, out_of_fold_probabilities(features, labels, 5))
     assert len({*turned} & {*found}) >= 12, "most of the 15 are named"
     assert len({*found} - {*turned}) <= 2, "and hardly any other"
 
 
 def test_clean_labels_are_left_alone() -> None:
     features, labels, _ = blobs(600, wrong=0)
-    assert len(likely_wrong_labels(labels, out_of_fold_probabilities(features, labels, 5))) <= 2
+    assert len(doubtful_labels(labels, out_of_fold_probabilities(features, labels, 5))) <= 2
 
 
 def test_no_image_is_judged_by_what_learned_it() -> None:
@@ -43,7 +43,7 @@ def test_the_same_images_give_the_same_list() -> None:
     features, labels, _ = blobs(300, wrong=9)
     runs = [out_of_fold_probabilities(features, labels, 3) for _ in range(2)]
     np.testing.assert_array_equal(*runs)
-    np.testing.assert_array_equal(*(likely_wrong_labels(labels, run) for run in runs))
+    np.testing.assert_array_equal(*(doubtful_labels(labels, run) for run in runs))
 
 
 def test_the_list_names_image_label_and_suggestion() -> None:

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 
 from stages.models.logits import output_units, probabilities
 from stages.statistics.classification import (
     classification_metrics,
     roc_points,
-    wilson_interval,
 )
+from stages.statistics.intervals import wilson
 from stages.statistics.paired import RESAMPLES, mcnemar, paired_comparison
 
 NAMES = {
@@ -186,7 +186,14 @@ def test_a_single_unit_speaks_for_the_second_class() -> None:
 def test_the_interval_of_an_accuracy_is_the_published_one(
     right: int, n: int, low: float, high: float
 ) -> None:
-    assert wilson_interval(right, n) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(right, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 3000), st.floats(0, 1))
+def test_the_interval_of_an_accuracy_is_that_of_scipy(n: int, share: float) -> None:
+    right = round(share * n)
+    expected = binomtest(right, n).proportion_ci(method="wilson")
+    assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def pairs(both: int, only_first: int, only_second: int, neither: int) -> tuple[np.ndarray, ...]:
