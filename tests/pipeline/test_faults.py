@@ -20,6 +20,7 @@ STAGES = (
     "train_cnn",
     "fetch_mobilenet",
     "finetune_mobilenet",
+    "audit_labels",
     "evaluate",
 )
 

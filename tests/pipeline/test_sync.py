@@ -55,7 +55,7 @@ def test_a_clone_without_runs_gets_them_all_from_files_and_a_second_sync_changes
     assert "`make sync` makes it" in shown
 
     said = project.run(*SYNC).stdout
-    assert "7 made from files" in said
+    assert "8 made from files" in said
     assert "3 files are not on this machine" in said
     assert "dvc fetch" in said
     runs = by_stage(project)
