@@ -55,7 +55,8 @@ def main() -> None:
             f"{row.index}: {row.label}\n→ {row.suggested}?"
             for row in shown.itertuples(index=False, name="Issue")
         ]
-        title = f"Doubtful labels of training images, the least credible first ({len(shown)} of {len(issues)})"
+        count = f"{len(shown)} of {len(issues)}"
+        title = f"Doubtful labels of training images, the least credible first ({count})"
         save_figure(PICTURE, captioned_grid(images[suspects[:SHOWN]], captions, title))
 
 

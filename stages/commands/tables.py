@@ -5,7 +5,6 @@ from typing import Any
 
 from stages.models.titles import TITLES
 from stages.statistics.intervals import wilson
-from stages.statistics.intervals import wilson
 from stages.tracking.receipts import all_receipts
 from stages.workflow.errors import UserError
 from stages.workflow.files import file_hash, read_json

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import socket
 import subprocess
 import sys
@@ -39,6 +40,7 @@ def mlflow_server(folder: Path, database: str = "") -> Iterator[int]:
                 *("--backend-store-uri", database or f"sqlite:///{folder / 'server.db'}"),
                 *("--artifacts-destination", str(folder / "artifacts"), "--workers", "2"),
             ],
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=log,
             stderr=log,
         )

@@ -34,6 +34,18 @@ def test_packages_hold_no_code_that_deps_would_miss() -> None:
         assert [type(node) for node in body] == [ast.Expr], path
 
 
+def test_no_setting_has_a_name_that_the_run_cache_passes_over() -> None:
+    # DVC's key of a stage in the run cache leaves out every entry with one of these names, so that
+    # a result of another value would be taken for it (dvc/stage/cache.py, _get_cache_hash).
+    def keys_in(values: Any) -> set[str]:
+        if not isinstance(values, dict):
+            return set()
+        return values.keys() | {key for value in values.values() for key in keys_in(value)}
+
+    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    assert keys_in(params) & {"size", "nfiles"} == set()
+
+
 def test_each_box_of_the_pipeline_is_a_module_of_the_same_name() -> None:
     modules = {path.stem for path in (ROOT / "stages").glob("[!_]*.py")}
     assert modules == set(STAGES)
