@@ -10,15 +10,16 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from stages.commands.compare_metrics import metrics_at
 from stages.commands.tables import EVALUATION, SEEDS, TRAINING_STAGES
+from stages.reporting.reading import numbers_in
 from stages.workflow.command import run_reporting_mistakes
 from stages.workflow.errors import UserError
 from stages.workflow.files import write_csv, write_json
-from stages.workflow.repository import references
+from stages.workflow.repository import file_at, find_commit, references
 
 TABLE = Path("metrics/seeds.csv")
 MEASURES = ("train_accuracy", "validation_accuracy", "test_accuracy")
@@ -75,8 +76,8 @@ def run_experiment(name: str, seeds: dict[str, int]) -> None:
 
 def row_of(revision: str, model: str, seed: int) -> dict[str, object]:
     """What an experiment measured of a model."""
-    training = metrics_at(revision, f"metrics/{TRAINING_STAGES[model]}.json")
-    test = metrics_at(revision, str(EVALUATION))[model]
+    training = _metrics_at(revision, f"metrics/{TRAINING_STAGES[model]}.json")
+    test = _metrics_at(revision, str(EVALUATION))[model]
     return {
         "model": model,
         "seed": seed,
@@ -84,6 +85,13 @@ def row_of(revision: str, model: str, seed: int) -> dict[str, object]:
         "validation_accuracy": training["validation"]["accuracy"],
         "test_accuracy": test["accuracy"],
     }
+
+
+def _metrics_at(revision: str, path: str) -> dict[str, Any]:
+    content = file_at(find_commit(revision), path)
+    if content is None:
+        raise UserError(f"{revision}: has no {path}; look at what its stages said")
+    return numbers_in(content, f"{revision}: {path}", "run the seeds again")
 
 
 def summary(table: pd.DataFrame) -> dict[str, dict[str, object]]:

@@ -138,7 +138,7 @@ _DATA: Words = {
         "A row of training images of each class, 32×32 pixels each.",
     ),
     "label_issues.png": (
-        "Training images whose label is likely to be wrong, the least credible first.",
+        "Training images with doubtful labels; odd views are among them as well as wrong labels.",
         "A grid of images, each with its label and the class that is suggested instead.",
     ),
 }

@@ -4,23 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from stages.data.cifar10 import BATCH_SHA256, SOURCES
 from stages.data.mobilenet_weights import MEMBER, MEMBER_SHA256, WHEEL
+from stages.reporting.recorded import CODE, changed_keys, find_doubts, settings_in
 from stages.reporting.results import Results
 from stages.reporting.sections import Table
 from stages.reporting.words import counted, setting
-from stages.tracking.declared import LOCK_FILE, StageRecord, flattened
+from stages.tracking.declared import StageRecord, flattened
 from stages.workflow.errors import UserError
 from stages.workflow.files import file_hash
 from stages.workflow.params import PARAMS_FILE, Params
 from stages.workflow.repository import file_at, repository
-
-CODE = ".py"
-METRICS_FOLDER = "metrics/"
-SHOWN_NAMES = 6
 
 
 @dataclass(frozen=True)
@@ -72,10 +66,10 @@ def gather_provenance(results: Results, own_files: set[str]) -> Provenance:
         own_files: paths which the report itself writes; that they differ says nothing.
     """
     revision = _find_revision(own_files)
-    current = _settings_in(PARAMS_FILE.read_bytes()) or {}  # checked when the results were read
+    current = _flat_settings(PARAMS_FILE.read_bytes()) or {}  # checked when the results were read
     content = file_at(revision.commit, str(PARAMS_FILE)) if revision.commit else None
-    committed = _settings_in(content) if content is not None else None
-    changed = _changed(current, committed) if committed is not None else []
+    committed = _flat_settings(content) if content is not None else None
+    changed = changed_keys(current, committed) if committed is not None else []
     return Provenance(
         revision=revision,
         settings=_settings_table(current, committed or {}, changed),
@@ -88,7 +82,7 @@ def gather_provenance(results: Results, own_files: set[str]) -> Provenance:
             code=(0, 1),
         ),
         lineage=[_lineage(record) for record in results.records.values()],
-        doubts=_doubts(results.records, current),
+        doubts=find_doubts(results.records, current, _md5),
     )
 
 
@@ -114,19 +108,9 @@ def _find_revision(own_files: set[str]) -> Revision:
     return Revision(commit.hexsha, date, sorted(changed), gap="")
 
 
-def _settings_in(content: bytes) -> dict[str, Any] | None:
-    """The settings of a `params.yaml`, keys joined by dots; None if it cannot be read."""
-    try:
-        values = YAML(typ="safe").load(content.decode())
-    except (YAMLError, ValueError):
-        return None
-    return flattened(values) if isinstance(values, dict) else None
-
-
-def _changed(current: dict[str, Any], committed: dict[str, Any]) -> list[str]:
-    missing = object()
-    keys = [*current, *(key for key in committed if key not in current)]
-    return [key for key in keys if current.get(key, missing) != committed.get(key, missing)]
+def _flat_settings(content: bytes) -> dict[str, Any] | None:
+    settings = settings_in(content)
+    return None if settings is None else flattened(settings)
 
 
 def _settings_table(
@@ -174,40 +158,6 @@ def _lineage(record: StageRecord) -> Table:
     code = counted(len(record.deps) - len(read), "file")
     caption = f"{record.stage}, by {code} of code and {counted(len(record.params), 'setting')}"
     return Table(caption, ["", "file", "md5"], rows, code=(1, 2))
-
-
-def _doubts(records: dict[str, StageRecord], settings: dict[str, Any]) -> list[str]:
-    if not records:
-        return [f"{LOCK_FILE} is missing or empty: nothing tells which files these results are of."]
-    missing = object()
-    others = {
-        key
-        for record in records.values()
-        for key, value in record.params.items()
-        if settings.get(key, missing) != value
-    }
-    written = {path: md5 for record in records.values() for path, md5 in record.outs.items()}
-    read = [pair for record in records.values() for pair in record.deps.items()]
-    altered = {
-        path
-        for path, md5 in written.items()
-        if path.startswith(METRICS_FOLDER) and _md5(path) != md5
-    }
-    edited = {path for path, md5 in read if path.endswith(CODE) and _md5(path) != md5}
-    outdated = {path for path, md5 in read if written.get(path, md5) != md5}
-    findings = (
-        (others, f"settings are not those which {LOCK_FILE} recorded"),
-        (altered, f"results are not the files which {LOCK_FILE} recorded"),
-        (edited, "code is not that which ran"),
-        (outdated, "files were made anew after another stage had read them"),
-    )
-    return [f"Some {what}: {_some(found)}." for found, what in findings if found]
-
-
-def _some(found: set[str]) -> str:
-    names = sorted(found)
-    more = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _md5(path: str) -> str | None:

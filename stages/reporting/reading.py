@@ -1,13 +1,13 @@
 """Reading the files that a report is made from; what is damaged is one line that names the file."""
 
 import csv
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stages.workflow.errors import UserError
-from stages.workflow.files import read_json
 
 REMEDY = "run `make repro`"
 
@@ -18,27 +18,48 @@ def read_numbers(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is not JSON, or holds something else.
     """
-    if not path.exists():
-        raise UserError(f"{path}: no such file; {REMEDY}")
-    values: Any = read_json(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {REMEDY}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error}); {REMEDY}") from error
+    return numbers_in(content, str(path), REMEDY)
+
+
+def numbers_in(content: bytes, path: str, remedy: str) -> dict[str, Any]:
+    """What a metrics file holds, as `read_numbers` reads it.
+
+    Args:
+        content: of the file.
+        path: of the file, for the messages.
+        remedy: what to do where it is damaged, for the messages.
+
+    Raises:
+        UserError: it is not JSON, or holds something else.
+    """
+    try:
+        values = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is not JSON ({error}); {remedy}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path}: holds no object with names; {REMEDY}")
-    return _numbers(path, values, "")
+        raise UserError(f"{path}: holds no object with names; {remedy}")
 
+    def numbers(group: dict[str, Any], prefix: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in group.items():
+            name = prefix + key
+            if isinstance(value, dict):
+                found[key] = numbers(value, f"{name}.")
+            elif value is not None:
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    raise UserError(f"{path}: {name}: {value!r} is no number; {remedy}")
+                if not math.isfinite(value):
+                    raise UserError(f"{path}: {name}: {value} is not finite; {remedy}")
+                found[key] = value
+        return found
 
-def _numbers(path: Path, values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    numbers: dict[str, Any] = {}
-    for key, value in values.items():
-        name = prefix + key
-        if isinstance(value, dict):
-            numbers[key] = _numbers(path, value, f"{name}.")
-        elif value is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise UserError(f"{path}: {name}: {value!r} is no number; {REMEDY}")
-            if not math.isfinite(value):
-                raise UserError(f"{path}: {name}: {value} is not finite; {REMEDY}")
-            numbers[key] = value
-    return numbers
+    return numbers(values, "")
 
 
 def group_at(path: Path, values: dict[str, Any], key: str) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Results:
         has_seeds: whether trainings with several seeds were measured.
         label_audit: `images`, `flagged`, `out_of_fold_accuracy`; empty if labels were not
             audited.
-        label_issues: a row an image whose label is likely to be wrong, the least credible first,
+        label_issues: a row an image whose label is doubtful, the least credible first,
             by the names in `ISSUE_COLUMNS` and others; None if there is no list.
         records: what DVC recorded of each stage.
     """

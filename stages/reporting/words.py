@@ -115,13 +115,22 @@ def p_value(p: float) -> str:
     return f"p < {SMALLEST_P:.4f}" if p < SMALLEST_P else f"p = {p:.2g}"
 
 
-def verdict(comparison: Comparison, images: int, alpha: float) -> Verdict:
+def verdict(
+    comparison: Comparison,
+    images: int,
+    alpha: float,
+    *,
+    corrected_p: float | None = None,
+    tests: int = 1,
+) -> Verdict:
     """Put a comparison into words.
 
     Args:
         comparison: of two models on the same images.
         images: how many.
         alpha: level of the exact McNemar test below which a difference is believed.
+        corrected_p: the p value to believe, where this is one of several tests.
+        tests: how many.
     """
     first, second = comparison.first, comparison.second
     measured = comparison.measures
@@ -129,12 +138,15 @@ def verdict(comparison: Comparison, images: int, alpha: float) -> Verdict:
     if difference is None or p is None:
         return Verdict(
             "not measured",
-            f"{_capital(first)} against {second}: {NOT_MEASURED} on the same images.",
+            f"{capital(first)} against {second}: {NOT_MEASURED} on the same images.",
         )
     low = measured.get("accuracy_difference_ci_low")
     high = measured.get("accuracy_difference_ci_high")
+    believed = p if corrected_p is None else corrected_p
     evidence = f"on the same {images:,} test images; exact McNemar {p_value(p)}"
-    if p >= alpha or difference == 0:
+    if tests > 1:
+        evidence += f", corrected for {tests} models {p_value(believed)}"
+    if believed >= alpha or difference == 0:
         size = f"{points(difference)} points{_range(low, high)}"
         return Verdict(
             "no evidence",
@@ -143,10 +155,10 @@ def verdict(comparison: Comparison, images: int, alpha: float) -> Verdict:
         )
     if difference > 0:
         size = f"{points(difference)} points{_range(low, high)}"
-        return Verdict("better", f"{_capital(first)} is better than {second}: {size} {evidence}.")
+        return Verdict("better", f"{capital(first)} is better than {second}: {size} {evidence}.")
     turned = (None if bound is None else -bound for bound in (high, low))
     size = f"{points(-difference)} points fewer{_range(*turned)}"
-    return Verdict("worse", f"{_capital(first)} is worse than {second}: {size} {evidence}.")
+    return Verdict("worse", f"{capital(first)} is worse than {second}: {size} {evidence}.")
 
 
 def _range(low: float | None, high: float | None) -> str:
@@ -155,7 +167,8 @@ def _range(low: float | None, high: float | None) -> str:
     return f" ({points(low)} to {points(high)})"
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """A text that begins a sentence."""
     return text[:1].upper() + text[1:]
 
 
@@ -172,7 +185,7 @@ def counted(count: int, noun: str) -> str:
 
 def question(classes: Sequence[str]) -> str:
     """What the models are asked, as a title."""
-    return f"{_capital(listed(classes, 'or'))}?"
+    return f"{capital(listed(classes, 'or'))}?"
 
 
 def setting(value: Any) -> str:

@@ -207,8 +207,8 @@ def test_what_was_not_measured_is_said_and_not_invented() -> None:
         assert "calibration slope not measured" in said
         assert "80.0 % (" not in said  # no interval
     words = Outline(page).words
-    assert "How many labels are likely to be wrong: not measured" in words
-    assert "Which labels are likely to be wrong: not measured" in words
+    assert "How many labels are doubtful: not measured" in words
+    assert "Which labels are doubtful: not measured" in words
     assert "There are no pictures" in words
     assert "Revision unknown: there is no Git repository here" in words
     assert "There is no dvc.lock" in words
@@ -239,7 +239,7 @@ def test_what_was_measured_stands_there_as_measured() -> None:
         assert "2" * 32 in said
     words = Outline(page).words
     assert "The first 20 of 30 doubtful labels" in words
-    assert "Of 200 training and validation images, 7 have a label" in words
+    assert "Of 200 training and validation images, 7 have a doubtful label" in words
     assert "Without them 96 remain." in words
     assert "read data/prepared/train.npz 11111111111111111111111111111111" in words
 
