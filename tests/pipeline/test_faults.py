@@ -28,7 +28,7 @@ STAGES = (
 def kill_in_the_middle(project: Project, stage: str, usual_seconds: float) -> None:
     """Run a stage through DVC; in the middle, end DVC, the stage and all else with SIGKILL."""
     # How long it takes this time is not known: sooner, if it was done before it could be killed.
-    for part in (0.35, 0.15, 0.05):
+    for part in (0.25, 0.12, 0.05):
         if was_killed_after(part * usual_seconds, project, stage):
             return
     pytest.fail(f"{stage} was done each time before it could be killed")
