@@ -96,8 +96,12 @@ def _refuse_nothing(base: Side, head: Side, check: Check) -> None:
     needed = [head] if check.of == "gate" and check.rules else [head, base]
     for side in needed:
         if not side.has_results:
-            what = "; ".join(dict.fromkeys(side.gaps.values()))
-            raise UserError(f"nothing can be compared: no results {side.endpoint.place}: {what}")
+            # Each gap ends with what to do, which is the same for all and said once.
+            parts = [gap.rpartition("; ") for gap in side.gaps.values()]
+            what = "; ".join(text for text, _, _ in parts)
+            raise UserError(
+                f"nothing can be compared: no results {side.endpoint.place}: {what}; {parts[-1][2]}"
+            )
 
 
 def _notes(base: Side, head: Side) -> Iterator[str]:
