@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from stages.commands.tables import EVALUATION, SEEDS, TRAINING_STAGES
 from stages.reporting.reading import numbers_in
+from stages.reporting.tables import EVALUATION, SEEDS, TRAINING_STAGES
 from stages.workflow.command import run_reporting_mistakes
 from stages.workflow.errors import UserError
 from stages.workflow.files import write_csv, write_json

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stages.commands.tables import EVALUATION
 from stages.comparison.sides import Side
 from stages.reporting.recorded import CODE, changed_keys
+from stages.reporting.tables import EVALUATION
 from stages.tracking.declared import StageRecord
 
 

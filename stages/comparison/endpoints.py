@@ -1,9 +1,8 @@
 """Which two states of the project are compared, as Git and DVC name them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from stages.tracking.kept_files import Read, read_in_workspace
 from stages.workflow.errors import UserError
 from stages.workflow.repository import file_at, find_commit, references, repository
 
@@ -44,9 +43,9 @@ class Endpoint:
         return "in the workspace" if self.is_workspace else f"at {self.name}"
 
     @property
-    def read(self) -> Callable[[str], bytes | None]:
+    def read(self) -> Read:
         """Gives the content of a file; None if there is none at that path."""
-        return _read_workspace if self.is_workspace else lambda path: file_at(self.commit, path)
+        return read_in_workspace if self.is_workspace else lambda path: file_at(self.commit, path)
 
 
 def choose_endpoints(base: str, head: str) -> tuple[Endpoint, Endpoint]:
@@ -140,12 +139,3 @@ def _has_changes() -> bool:
 def _if_shallow() -> str:
     is_shallow = _git("rev-parse", "--is-shallow-repository") == "true"
     return f". {HISTORY_IS_CUT[0].upper()}{HISTORY_IS_CUT[1:]}" if is_shallow else ""
-
-
-def _read_workspace(path: str) -> bytes | None:
-    try:
-        return Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); mend its rights") from None

@@ -8,15 +8,15 @@ predictions that are missing or damaged, are broken; those that the base makes s
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stages.commands.tables import EVALUATION
 from stages.comparison.checks import Check, Outcome, Rule, status_of
 from stages.comparison.judgements import ACCURACY, BRIER, Judgement
 from stages.comparison.predictions import PATH as PREDICTIONS
 from stages.comparison.sides import Side
+from stages.reporting.tables import EVALUATION
 from stages.reporting.words import p_value
 from stages.tracking.declared import PARAMS_FILE
 from stages.workflow.errors import UserError
-from stages.workflow.gate_params import SECTION, GateParams, read_gate
+from stages.workflow.params import GATE, GateParams, read_gate
 
 ROUNDING = 1e-9  # of differences of shares
 DEFAULT_ALPHA = 0.05  # of the verdicts, where there is no gate
@@ -30,7 +30,7 @@ def gate_of(side: Side) -> GateParams | None:
     """
     if side.settings is None:
         raise UserError(side.gaps[str(PARAMS_FILE)])
-    return read_gate(PARAMS_FILE, side.settings[SECTION]) if SECTION in side.settings else None
+    return read_gate(PARAMS_FILE, side.settings[GATE]) if GATE in side.settings else None
 
 
 def alpha_of(head: Side) -> float:
@@ -57,7 +57,7 @@ def check_gate(base: Side, head: Side, judgements: list[Judgement], unpaired: st
     except UserError as error:
         return Check("gate", "unreadable", f"the rules cannot be read: {error}", [], loosened)
     if gate is None:
-        remark = f"{PARAMS_FILE} has no section `{SECTION}`, so nothing is asked of the results"
+        remark = f"{PARAMS_FILE} has no section `{GATE}`, so nothing is asked of the results"
         return Check("gate", "none", remark, [], loosened)
     rules = [
         *_limits("floors", gate.floors, head),
@@ -71,7 +71,7 @@ def check_gate(base: Side, head: Side, judgements: list[Judgement], unpaired: st
 def _limits(kind: str, limits: Mapping[Any, Mapping[Any, float]], head: Side) -> Iterator[Rule]:
     for model, measures in limits.items():
         for measure, limit in measures.items():
-            name = f"{SECTION}.{kind}.{model}.{measure}"
+            name = f"{GATE}.{kind}.{model}.{measure}"
             value = head.tested(model, measure)
             if value is None:
                 reason = head.gaps.get(str(EVALUATION), f"{EVALUATION} has no {model}.{measure}")
@@ -95,7 +95,7 @@ def _losses(
 ) -> Iterator[Rule]:
     measure = ACCURACY if key == "max_accuracy_loss" else BRIER
     allowed: float = getattr(gate, key)
-    name = f"{SECTION}.{key}"
+    name = f"{GATE}.{key}"
     if head.predictions is None:
         yield Rule(name, "broken", f"cannot be checked: {head.gaps[PREDICTIONS]}")
         return
@@ -139,7 +139,7 @@ def _loosened(base: Side, head: Side) -> list[str]:
     except UserError:
         return []  # told already
     if after is None:
-        return [f"all rules: {SECTION} was removed"]
+        return [f"all rules: {GATE} was removed"]
     found = []
     asked, still = _demands(before), _demands(after)
     for key, (value, demand) in asked.items():
@@ -153,17 +153,17 @@ def _loosened(base: Side, head: Side) -> list[str]:
 def _demands(gate: GateParams) -> dict[str, tuple[float, float]]:
     """By key its value, and a number that is the larger the more it asks for."""
     demands = {
-        f"{SECTION}.floors.{model}.{measure}": (limit, limit)
+        f"{GATE}.floors.{model}.{measure}": (limit, limit)
         for model, measures in gate.floors.items()
         for measure, limit in measures.items()
     }
     demands |= {
-        f"{SECTION}.ceilings.{model}.{measure}": (limit, -limit)
+        f"{GATE}.ceilings.{model}.{measure}": (limit, -limit)
         for model, measures in gate.ceilings.items()
         for measure, limit in measures.items()
     }
     # At a lower level fewer losses count.
-    demands[f"{SECTION}.alpha"] = (gate.alpha, gate.alpha)
+    demands[f"{GATE}.alpha"] = (gate.alpha, gate.alpha)
     for key in ("max_accuracy_loss", "max_brier_rise"):
-        demands[f"{SECTION}.{key}"] = (getattr(gate, key), -getattr(gate, key))
+        demands[f"{GATE}.{key}"] = (getattr(gate, key), -getattr(gate, key))
     return demands

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from stages.commands.tables import EVALUATION, percent
 from stages.comparison.changes import Absent, MetricChange, stages_by_code
 from stages.comparison.findings import Findings
 from stages.comparison.judgements import ACCURACY, BRIER, Judgement, Measured
 from stages.comparison.wording import ABSENT_CELL, plain, signed
 from stages.reporting.recorded import some
 from stages.reporting.sections import Table
+from stages.reporting.tables import EVALUATION, percent
 from stages.reporting.words import (
     CALIBRATION_MEASURES,
     accuracy_measures,

@@ -5,16 +5,17 @@ What is missing or damaged is a gap, in words; what is left can still be compare
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.commands.tables import EVALUATION
 from stages.comparison import predictions
 from stages.comparison.endpoints import Endpoint
 from stages.comparison.predictions import Predictions, predictions_in
 from stages.reporting.reading import REMEDY, numbers_in
 from stages.reporting.recorded import METRICS_FOLDER, find_doubts, settings_in
+from stages.reporting.tables import EVALUATION
 from stages.tracking.declared import LOCK_FILE, PARAMS_FILE, StageRecord, flattened, records_in
 from stages.workflow.errors import UserError
 
@@ -86,30 +87,23 @@ def read_side(endpoint: Endpoint) -> Side:
     _read_settings(side, read)
     _read_records(side, read)
     for path in _metrics_paths(side.records):
-        with _Gaps(side, path):
+        with _noting_gaps(side, path):
             content = _present(read, path, remedy)
             side.metrics[path] = flattened(numbers_in(content, path, remedy))
-    with _Gaps(side, predictions.PATH):
+    with _noting_gaps(side, predictions.PATH):
         content = _present(read, predictions.PATH, remedy)
         side.predictions = predictions_in(content, remedy)
     side.doubts = [*_doubts(side, read), *_contradictions(side)]
     return side
 
 
-class _Gaps:
-    """Notes a mistake in a file as a gap of the side, and goes on."""
-
-    def __init__(self, side: Side, path: str) -> None:
-        self._side, self._path = side, path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, UserError):
-            return False
-        self._side.gaps[self._path] = str(error)
-        return True
+@contextmanager
+def _noting_gaps(side: Side, path: str) -> Iterator[None]:
+    """Note a mistake in a file as a gap of the side, and go on."""
+    try:
+        yield
+    except UserError as error:
+        side.gaps[path] = str(error)
 
 
 def _present(read: Callable[[str], bytes | None], path: str, remedy: str) -> bytes:
@@ -121,7 +115,7 @@ def _present(read: Callable[[str], bytes | None], path: str, remedy: str) -> byt
 
 def _read_settings(side: Side, read: Callable[[str], bytes | None]) -> None:
     path = str(PARAMS_FILE)
-    with _Gaps(side, path):
+    with _noting_gaps(side, path):
         side.settings = settings_in(_present(read, path, "restore it from Git"))
         if side.settings is None:
             raise UserError(f"{path}: is not YAML with sections, so its settings are not compared")
@@ -129,7 +123,7 @@ def _read_settings(side: Side, read: Callable[[str], bytes | None]) -> None:
 
 def _read_records(side: Side, read: Callable[[str], bytes | None]) -> None:
     path = str(LOCK_FILE)
-    with _Gaps(side, path):
+    with _noting_gaps(side, path):
         content = _present(read, path, "run `make repro`, which writes it")
         try:
             side.records = records_in(content.decode())

@@ -13,11 +13,11 @@ nothing, images that are prepared in another way.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stages.commands.tables import EVALUATION
 from stages.comparison.changes import MetricChange
 from stages.comparison.checks import Check, Outcome, Rule, status_of
 from stages.comparison.sides import Side
 from stages.reporting.sections import Table
+from stages.reporting.tables import EVALUATION
 
 PAIRED_COUNTS = ("both_right", "only_first_right", "only_second_right", "both_wrong")
 ROUNDING = 1e-9

@@ -1,10 +1,10 @@
 """How a comparison is put into words, the same on the terminal and in Markdown."""
 
-from stages.commands.tables import NOUNS
 from stages.comparison.checks import Check
 from stages.comparison.findings import Findings
 from stages.comparison.judgements import ACCURACY, BRIER, Judgement, Kind, Measured
 from stages.reporting.results import Comparison
+from stages.reporting.tables import NOUNS
 from stages.reporting.words import capital, counted, p_value, verdict
 
 KINDS: tuple[Kind, ...] = ("worse", "better", "no evidence", "same", "not compared")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from stages.commands.tables import NOUNS
 from stages.reporting.reading import REMEDY
+from stages.reporting.tables import NOUNS
 from stages.workflow.errors import UserError
 
 FOLDER = Path("metrics/figures")

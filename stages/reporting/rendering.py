@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.commands.tables import percent
 from stages.data import perturbations
 from stages.data.near_duplicates import NEAR_DUPLICATE_SIMILARITY
 from stages.reporting import sections
 from stages.reporting.pictures import PictureGroup
 from stages.reporting.provenance import Provenance, sources_table
 from stages.reporting.results import Results
+from stages.reporting.tables import percent
 from stages.reporting.templating import html_templates, markdown_templates
 from stages.reporting.words import counted, listed, question, verdict, with_interval
 

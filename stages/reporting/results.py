@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.commands.tables import EVALUATION, NOUNS, PREPARATION, SEEDS, TRAINING_STAGES
 from stages.models.titles import TITLES
 from stages.reporting.reading import (
     REMEDY,
@@ -19,6 +18,7 @@ from stages.reporting.reading import (
     read_numbers,
     read_table,
 )
+from stages.reporting.tables import EVALUATION, NOUNS, PREPARATION, SEEDS, TRAINING_STAGES
 from stages.tracking.declared import LOCK_FILE, StageRecord, workspace_records
 from stages.workflow.errors import UserError
 from stages.workflow.params import Params, read_params

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.commands.tables import Rows, percent, seeds_rows
 from stages.reporting.results import ISSUE_COLUMNS, NEAR_DUPLICATES, Model, Results
+from stages.reporting.tables import Rows, percent, seeds_rows
 from stages.reporting.words import (
     CALIBRATION_MEASURES,
     NOT_MEASURED,

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stages.commands.tables import percent
 from stages.reporting.results import Comparison
+from stages.reporting.tables import percent
 
 NOT_MEASURED = "not measured"
 SMALLEST_P = 0.0001

@@ -7,6 +7,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from stages.workflow.errors import UserError
+
 # Inverse of the L2 penalty; of 0.0001 to 0.1 in steps of ten it gives the lowest log loss out of
 # fold.
 REGULARIZATION = 0.01
@@ -23,7 +25,16 @@ def out_of_fold_probabilities(features: np.ndarray, labels: np.ndarray, folds: i
 
     Returns:
         float64 [n, classes].
+
+    Raises:
+        UserError: a class has fewer images than there are folds.
     """
+    fewest = int(np.bincount(labels).min())
+    if fewest < folds:
+        raise UserError(
+            f"params.yaml: audit.folds: {folds} is more than the {fewest} training images of a "
+            "class; lower it, or raise data.limit_per_class"
+        )
     model = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARIZATION, max_iter=1000))
     splits = StratifiedKFold(folds, shuffle=True, random_state=SEED)
     probabilities: np.ndarray = cross_val_predict(

@@ -21,10 +21,10 @@ def read_in_workspace(path: str) -> bytes | None:
     """Content of a file in the working tree; None if there is none."""
     try:
         return Path(path).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); mend that") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend its rights") from None
 
 
 def reader_at(revision: str) -> Read:

@@ -7,12 +7,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from stages.workflow.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What NumPy and zipfile raise for truncated, altered and foreign files.
 UNREADABLE = (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -78,12 +80,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path) -> "pd.DataFrame":
     """Read a table.
 
     Raises:
         UserError: the file is missing or is not CSV.
     """
+    import pandas as pd  # half a second, which commands without tables need not wait
+
     try:
         return pd.read_csv(path)
     except FileNotFoundError:
@@ -92,7 +96,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: cannot be read ({error}); run `dvc repro`") from error
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Write a table as CSV without its index, floats with `JSON_DECIMALS` decimals."""
     with replacing(path) as unfinished:
         table.to_csv(unfinished, index=False, float_format=f"%.{JSON_DECIMALS}f")

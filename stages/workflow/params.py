@@ -6,17 +6,17 @@ are made from it.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.workflow.errors import UserError
-from stages.workflow.gate_params import GateParams, Share
 from stages.workflow.legal_values import mistakes
 
 PARAMS_FILE = Path("params.yaml")
+GATE = "gate"
 
 ClassName = Literal[
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
@@ -24,7 +24,11 @@ ClassName = Literal[
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
+Share = Annotated[float, Field(ge=0, le=1)]
 InputSize = Annotated[int, Field(ge=32, le=224, multiple_of=32)]
+ModelName = Literal["baseline", "cnn", "mobilenet"]
+Floored = Literal["accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc"]
+Ceiled = Literal["log_loss", "brier", "ece", "adaptive_ece"]
 
 
 class Section(BaseModel):
@@ -159,6 +163,24 @@ class RegistryParams(Section):
     alpha: Annotated[float, Field(gt=0, lt=1)]
 
 
+class GateParams(Section):
+    """Rules for the results of a change; the last three compare with its base.
+
+    Attributes:
+        floors: the least that a model must reach on the test images, by model and measure.
+        ceilings: the most that an error may be, by model and measure.
+        alpha: level of the tests whether a loss is real, corrected over the models (Holm, 1979).
+        max_accuracy_loss: a real loss of accuracy is let pass up to this.
+        max_brier_rise: a real rise of the Brier score is let pass up to this.
+    """
+
+    floors: dict[ModelName, dict[Floored, Share]]
+    ceilings: dict[ModelName, dict[Ceiled, Annotated[float, Field(ge=0)]]]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    max_accuracy_loss: Share
+    max_brier_rise: Share
+
+
 class Params(Section):
     """All of `params.yaml`."""
 
@@ -195,3 +217,19 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
         return Params.model_validate(values)
     except ValidationError as invalid:
         raise mistakes(path, Params, invalid) from None
+
+
+def read_gate(path: Path, values: Any) -> GateParams:
+    """Check the section `gate`, whatever the rest of the file holds.
+
+    Args:
+        path: of the file, for the messages.
+        values: what stands in the section.
+
+    Raises:
+        UserError: a line for each mistake: file, key, value given, what is legal.
+    """
+    try:
+        return GateParams.model_validate(values)
+    except ValidationError as invalid:
+        raise mistakes(path, GateParams, invalid, section=GATE) from None

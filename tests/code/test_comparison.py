@@ -26,8 +26,7 @@ from stages.statistics.multiple import holm
 from stages.statistics.paired_scores import brier_scores, paired_difference
 from stages.tracking.declared import StageRecord, flattened
 from stages.workflow.errors import UserError
-from stages.workflow.gate_params import GateParams, read_gate
-from stages.workflow.params import read_params
+from stages.workflow.params import GateParams, read_gate, read_params
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,6 +7,7 @@ from stages.audit_labels import issues_table
 from stages.data.splits import Split
 from stages.figures.telling import joint_contradictions, sure_mistakes, unsure_hits
 from stages.statistics.label_quality import doubtful_labels, out_of_fold_probabilities
+from stages.workflow.errors import UserError
 
 
 def blobs(n: int, wrong: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,6 +38,11 @@ def test_no_image_is_judged_by_what_learned_it() -> None:
     features, labels = generator.normal(size=(200, 150)), np.arange(200) % 2
     right = out_of_fold_probabilities(features, labels, 5).argmax(axis=1) == labels
     assert 0.35 < right.mean() < 0.65
+
+
+def test_more_folds_than_images_of_a_class_are_refused_in_words() -> None:
+    with pytest.raises(UserError, match=r"audit.folds: 11 is more than the 10 training images"):
+        out_of_fold_probabilities(np.ones((20, 3)), np.arange(20) % 2, 11)
 
 
 def test_the_same_images_give_the_same_list() -> None:

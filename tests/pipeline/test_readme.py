@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.commands.tables import readme_with_tables
+from stages.reporting.tables import readme_with_tables
 from tests.pipeline.conftest import ROOT, Project
 
 
