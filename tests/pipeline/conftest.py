@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 
 from stages.data.cifar10 import SOURCES
 from stages.data.mobilenet_weights import WHEEL
+from tests.committed import RESULTS, copy_committed_results
 from tests.raw_files import ROOT, raw_file
 
 SMALL = [
@@ -171,7 +172,11 @@ def _make_finished(project: Project) -> None:
 
 
 def copy_working_tree(project: Project, *, with_results: bool) -> None:
-    """Make the working tree's files a new Git repository, nothing committed yet."""
+    """Make the working tree's files a new Git repository, nothing committed yet.
+
+    Results are those of the last commit: what `make repro` left in the working tree depends on the
+    machine.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -180,10 +185,12 @@ def copy_working_tree(project: Project, *, with_results: bool) -> None:
         check=True,
     )
     for name in listed.stdout.splitlines():
-        is_result = name.startswith("metrics/") or name == "dvc.lock"
-        if (ROOT / name).is_file() and (with_results or not is_result):
+        if (ROOT / name).is_file() and name.split("/")[0] not in RESULTS:
             (project.folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, project.folder / name)
+    if with_results:
+        scratch = project.folder.parent / "committed"
+        copy_committed_results(project.folder, scratch)
     project.run("git", "init", "--quiet", "--initial-branch", "main")
     _configure_git(project)
 

@@ -1,5 +1,6 @@
 """The pages of `dvc plots show` and `dvc plots diff`, in a real browser without a network."""
 
+import subprocess
 from typing import Any
 
 import pandas as pd
@@ -15,18 +16,25 @@ PATIENCE = 20_000  # milliseconds
 
 PIPELINE: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")
 # A stage that is new has no results before the next `dvc repro`.
+COMMITTED = subprocess.run(
+    ["git", "ls-tree", "-r", "--name-only", "HEAD"],
+    cwd=ROOT,
+    text=True,
+    capture_output=True,
+    check=True,
+).stdout.splitlines()
 TITLES = [
     title
     for plot in PIPELINE["plots"]
     for title, definition in plot.items()
-    if all((ROOT / path).is_file() for path in definition["y"])
+    if all(path in COMMITTED for path in definition["y"])
 ]
 FILES = [
     path
     for stage in PIPELINE["stages"].values()
     for plot in stage.get("plots", [])
     for path in (plot if isinstance(plot, dict) else [plot])
-    if (ROOT / path).is_file()
+    if path in COMMITTED
 ]
 PICTURES = [path for path in FILES if path.endswith(".png")]
 DRAWINGS = [*TITLES, *(path for path in FILES if path not in PICTURES)]
@@ -46,7 +54,7 @@ RIGHT_EDGES = """() => [document.documentElement.scrollWidth,
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The working tree with its results, set up for plots, and a commit with another curve."""
+    """The project with the committed results, set up for plots, and a commit with another curve."""
     project = Project(tmp_path_factory.mktemp("plots") / "project")
     copy_working_tree(project, with_results=True)
     project.run("python", "-m", "stages.commands.plots_page")

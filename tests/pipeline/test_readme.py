@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 
 from stages.reporting.tables import readme_with_tables
+from tests.committed import clone_of_head
 from tests.pipeline.conftest import ROOT, Project
 
 
-def test_the_tables_are_those_of_the_committed_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    assert (ROOT / "README.md").read_text() == readme_with_tables()
+def test_the_committed_tables_are_those_of_the_committed_metrics(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    committed = clone_of_head(tmp_path / "committed")
+    monkeypatch.chdir(committed)
+    assert (committed / "README.md").read_text() == readme_with_tables()
 
 
 def test_the_picture_of_the_pipeline_is_the_pipeline(finished_project: Project) -> None:

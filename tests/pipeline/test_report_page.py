@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page
 
 from stages.commands.report import MODEL_CARD, write_report
 from stages.workflow.repository import repository
-from tests.raw_files import ROOT
+from tests.committed import clone_of_head
 
 LARGEST = 10_000_000  # bytes
 WIDTHS = (390, 1200)  # pixels: a telephone, a laptop
@@ -18,7 +18,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page and the card of the committed metrics, in a folder of their own."""
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
+        patch.chdir(clone_of_head(folder / "committed"))
         repository.cache_clear()  # another test may have asked in another folder
         write_report(folder / "report.html", folder / "model_card.md")
     return folder
@@ -40,11 +40,11 @@ def page(browser: Browser, written: Path) -> Page:
     return page
 
 
-def test_it_shows_every_picture(page: Page) -> None:
+def test_it_shows_every_picture(page: Page, written: Path) -> None:
     images = page.eval_on_selector_all(
         "img", "images => images.map(each => [each.complete && each.naturalWidth, each.alt])"
     )
-    assert len(images) == len(list((ROOT / "metrics/figures").glob("*.png")))
+    assert len(images) == len(list((written / "committed/metrics/figures").glob("*.png")))
     assert all(width > 0 and alternative for width, alternative in images)
     assert page.locator("figure:has(img) > figcaption").count() == len(images)
 
@@ -104,4 +104,4 @@ def test_text_stands_out_from_its_background(page: Page) -> None:
 
 def test_the_committed_model_card_is_that_of_the_committed_metrics(written: Path) -> None:
     made = (written / "model_card.md").read_text()
-    assert (ROOT / MODEL_CARD).read_text() == made, "run `make report`"
+    assert (written / "committed" / MODEL_CARD).read_text() == made, "run `make report`"
