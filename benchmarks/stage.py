@@ -13,11 +13,11 @@ import json
 import sys
 import time
 
+from stages.data.files import read_arrays
 from stages.data.splits import read_split
 from stages.finetune_mobilenet import PRETRAINED
 from stages.models.cnn import train_cnn
 from stages.models.finetuning import finetune
-from stages.workflow.files import read_arrays
 from stages.workflow.params import read_params
 
 params = read_params()

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stages.data.files import read_arrays, write_csv, write_json
 from stages.data.splits import Split, read_split
 from stages.figures.drawing import save_figure
 from stages.figures.photos import captioned_grid
@@ -21,7 +22,6 @@ from stages.models.pretrained import pooled_features
 from stages.statistics.label_quality import doubtful_labels, out_of_fold_probabilities
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
-from stages.workflow.files import read_arrays, write_csv, write_json
 from stages.workflow.params import read_params
 
 PRETRAINED = Path("data/mobilenet_v2.npz")

@@ -18,6 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from stages.data.files import read_csv, write_csv, write_json
 from stages.data.near_duplicates import near_duplicates
 from stages.data.perturbations import perturbed
 from stages.data.splits import Split, read_split
@@ -38,7 +39,6 @@ from stages.statistics.paired import paired_comparison
 from stages.tracking.evaluation import spread_evaluation
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
-from stages.workflow.files import read_csv, write_csv, write_json
 from stages.workflow.params import read_params
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from stages.data.cifar10 import obtain_cifar10, verify_content
 from stages.data.download import RAW_FOLDER
+from stages.data.files import write_arrays
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
-from stages.workflow.files import write_arrays
 from stages.workflow.params import read_params
 
 OUTPUT = Path("data/cifar10.npz")

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from stages.data.download import RAW_FOLDER
+from stages.data.files import write_arrays
 from stages.data.mobilenet_weights import obtain_mobilenet_weights, read_weights_file
 from stages.models.torch_names import to_keras
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
-from stages.workflow.files import write_arrays
 from stages.workflow.params import MobilenetParams, read_params
 
 OUTPUT = Path("data/mobilenet_v2.npz")

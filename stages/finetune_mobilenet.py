@@ -7,13 +7,13 @@ curves.
 
 from pathlib import Path
 
+from stages.data.files import read_arrays, write_csv, write_json
 from stages.data.splits import read_split
 from stages.models.finetuning import finetune
 from stages.models.storage import save_model
 from stages.statistics.classification import classification_metrics
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
-from stages.workflow.files import read_arrays, write_csv, write_json
 from stages.workflow.params import read_params
 
 PRETRAINED = Path("data/mobilenet_v2.npz")

@@ -11,13 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from stages.data.cifar10 import Cifar10
+from stages.data.files import read_arrays, write_json
 from stages.data.near_duplicates import near_duplicates
 from stages.data.preparation import check_promises, make_splits
 from stages.data.splits import Split, write_split
 from stages.figures.drawing import image_grid, save_figure
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
-from stages.workflow.files import read_arrays, write_json
 from stages.workflow.params import read_params
 
 INPUT = Path("data/cifar10.npz")

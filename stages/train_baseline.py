@@ -6,6 +6,7 @@ Writes data/models/baseline.npz, metrics/train_baseline.json and a picture of th
 
 from pathlib import Path
 
+from stages.data.files import write_json
 from stages.data.splits import read_split
 from stages.figures.drawing import image_grid, save_figure
 from stages.models.baseline import fit_least_squares, sharpened
@@ -13,7 +14,6 @@ from stages.models.storage import save_model
 from stages.statistics.classification import classification_metrics
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
-from stages.workflow.files import write_json
 from stages.workflow.params import read_params
 
 MODEL = Path("data/models/baseline.npz")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.data.files import write_csv, write_json
 from stages.data.splits import read_split
 from stages.figures.drawing import image_grid, save_figure, to_unit_range
 from stages.models.cnn import first_filters, response_maps, train_cnn
@@ -16,7 +17,6 @@ from stages.models.storage import save_model
 from stages.statistics.classification import classification_metrics
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
-from stages.workflow.files import write_csv, write_json
 from stages.workflow.params import read_params
 
 MODEL = Path("data/models/cnn.npz")

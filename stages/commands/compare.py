@@ -18,9 +18,9 @@ from rich.console import Console
 from stages.commands.terminal import WIDTH_OF_FILES, console
 from stages.comparison.endpoints import choose_endpoints
 from stages.comparison.findings import Findings, compare
+from stages.data.errors import UserError
+from stages.data.files import replacing
 from stages.workflow.command import EXIT_USER_ERROR, run_reporting_mistakes
-from stages.workflow.errors import UserError
-from stages.workflow.files import replacing
 
 EXIT_FAILED = 1
 EXIT_CODES = {"passed": 0, "none": 0, "failed": EXIT_FAILED, "unreadable": EXIT_USER_ERROR}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import vl_convert
 
+from stages.data.errors import UserError
+from stages.data.files import replacing
 from stages.workflow.command import run_reporting_mistakes
-from stages.workflow.errors import UserError
-from stages.workflow.files import replacing
 
 PAGE = Path(".dvc/plots_page.html")
 VEGA_LITE = "5.21"  # DVC's templates are for version 5

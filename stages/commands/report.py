@@ -8,13 +8,13 @@ holds its pictures and needs no network. The card is of the model that is best b
 import argparse
 from pathlib import Path
 
+from stages.data.errors import UserError
+from stages.data.files import replacing
 from stages.reporting.pictures import gather_pictures
 from stages.reporting.provenance import gather_provenance
 from stages.reporting.rendering import Facts, render_model_card, render_page
 from stages.reporting.results import gather_results
 from stages.workflow.command import run_reporting_mistakes
-from stages.workflow.errors import UserError
-from stages.workflow.files import replacing
 
 PAGE = Path("report/report.html")
 MODEL_CARD = Path("docs/model_card.md")

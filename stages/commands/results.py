@@ -9,9 +9,9 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
+from stages.data.files import replacing
 from stages.reporting.tables import README, readme_with_tables, results_rows
 from stages.workflow.command import run_reporting_mistakes
-from stages.workflow.files import replacing
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ import re
 from rich.table import Table
 
 from stages.commands.terminal import console
+from stages.data.errors import UserError
 from stages.workflow.command import run_reporting_mistakes
-from stages.workflow.errors import UserError
 
 MODELS = ("baseline", "cnn", "mobilenet")
 

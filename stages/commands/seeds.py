@@ -14,11 +14,11 @@ from typing import Any
 
 import pandas as pd
 
+from stages.data.errors import UserError
+from stages.data.files import write_csv, write_json
 from stages.reporting.reading import numbers_in
 from stages.reporting.tables import EVALUATION, SEEDS, TRAINING_STAGES
 from stages.workflow.command import run_reporting_mistakes
-from stages.workflow.errors import UserError
-from stages.workflow.files import write_csv, write_json
 from stages.workflow.repository import file_at, find_commit, references
 
 TABLE = Path("metrics/seeds.csv")

@@ -9,9 +9,9 @@ import os
 import sys
 
 from stages.commands.sync import sync_and_tell
+from stages.data.errors import UserError
 from stages.tracking import environment
 from stages.workflow.command import run_reporting_mistakes
-from stages.workflow.errors import UserError
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from stages.data.errors import UserError
 from stages.tracking.kept_files import Read, read_in_workspace
-from stages.workflow.errors import UserError
 from stages.workflow.repository import file_at, find_commit, references, repository
 
 WORKSPACE = "workspace"

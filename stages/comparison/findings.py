@@ -17,7 +17,7 @@ from stages.comparison.gate import alpha_of, check_gate
 from stages.comparison.judgements import Flip, Judgement, flips, judge, pair_up
 from stages.comparison.sides import Side, read_side
 from stages.comparison.tolerances import check_reproduction
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from stages.comparison.checks import Check, Outcome, Rule, status_of
 from stages.comparison.judgements import ACCURACY, BRIER, Judgement
 from stages.comparison.predictions import PATH as PREDICTIONS
 from stages.comparison.sides import Side
+from stages.data.errors import UserError
 from stages.reporting.tables import EVALUATION
 from stages.reporting.words import p_value
 from stages.tracking.declared import PARAMS_FILE
-from stages.workflow.errors import UserError
 from stages.workflow.params import GATE, GateParams, read_gate
 
 ROUNDING = 1e-9  # of differences of shares

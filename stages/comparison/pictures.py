@@ -6,8 +6,8 @@ import numpy as np
 
 from stages.comparison.findings import Findings
 from stages.comparison.judgements import Flip
-from stages.workflow.errors import UserError
-from stages.workflow.files import read_arrays
+from stages.data.errors import UserError
+from stages.data.files import read_arrays
 
 SPLIT = Path("data/prepared/test.npz")
 ALL_IMAGES = Path("data/cifar10.npz")

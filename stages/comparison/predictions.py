@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 
 PATH = "metrics/predictions.csv"
 KEYS = ("index", "actual")

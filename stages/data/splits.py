@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.workflow.files import read_arrays, write_arrays
+from stages.data.files import read_arrays, write_arrays
 
 SPLIT_NAMES = ("train", "validation", "test")
 

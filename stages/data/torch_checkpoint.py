@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stages.data.errors import UserError
 from stages.data.restricted_pickle import load_restricted
-from stages.workflow.errors import UserError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from stages.workflow.files import replacing
+from stages.data.files import replacing
 
 DOTS_PER_INCH = 100
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stages.data.errors import UserError
 from stages.data.splits import Split
 from stages.models.backend import keras
 from stages.models.logits import probabilities
 from stages.models.mobilenet import Parts, VariantName, build_mobilenet, cut, load_pretrained
 from stages.models.network import NetworkClassifier, answers, make_repeatable
 from stages.models.training import Batches, EpochReport, compile_network, targets, train
-from stages.workflow.errors import UserError
 from stages.workflow.params import MobilenetParams, TrainingParams
 
 FEATURES_LIMIT_GIB = 2.0  # leaves the process below 3 GiB

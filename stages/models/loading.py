@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from stages.data.errors import UserError
 from stages.models.storage import Classifier, read_model
-from stages.workflow.errors import UserError
 
 
 def load_model(path: Path) -> Classifier:

@@ -14,11 +14,11 @@ from typing import Literal
 
 import numpy as np
 
+from stages.data.errors import UserError
 from stages.models.backend import keras, layers
 from stages.models.logits import output_units
 from stages.models.network import NetworkClassifier, from_stored
 from stages.models.storage import StoredModel
-from stages.workflow.errors import UserError
 
 VariantName = Literal["torch", "keras"]
 LAST_BLOCK = 16

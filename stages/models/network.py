@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from stages.data.errors import UserError
 from stages.models.backend import keras, tf
 from stages.models.logits import probabilities
 from stages.models.storage import StoredModel
-from stages.workflow.errors import UserError
 
 # MobileNet's feature maps of 10 images fit the cache of a CPU: half the time of 50. Two batches at
 # once keep two cores busy, which the small layers of one do not: four fifths of the time.

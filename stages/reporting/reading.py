@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 
 REMEDY = "run `make repro`"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.data.errors import UserError
 from stages.models.titles import TITLES
 from stages.reporting.reading import (
     REMEDY,
@@ -20,7 +21,6 @@ from stages.reporting.reading import (
 )
 from stages.reporting.tables import EVALUATION, NOUNS, PREPARATION, SEEDS, TRAINING_STAGES
 from stages.tracking.declared import LOCK_FILE, StageRecord, workspace_records
-from stages.workflow.errors import UserError
 from stages.workflow.params import Params, read_params
 
 LABEL_AUDIT = Path("metrics/audit_labels.json")

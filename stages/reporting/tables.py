@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from stages.data.errors import UserError
+from stages.data.files import file_hash, read_json
 from stages.models.titles import TITLES
 from stages.statistics.intervals import wilson
 from stages.tracking.receipts import all_receipts
-from stages.workflow.errors import UserError
-from stages.workflow.files import file_hash, read_json
 
 README = Path("README.md")
 EVALUATION = Path("metrics/evaluate.json")

@@ -7,7 +7,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 
 # Inverse of the L2 penalty; of 0.0001 to 0.1 in steps of ten it gives the lowest log loss out of
 # fold.

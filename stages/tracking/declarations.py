@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from stages.data.errors import UserError
 from stages.tracking.declared import PARAMS_FILE, PIPELINE_FILE, flattened
-from stages.workflow.errors import UserError
 
 OUTPUTS = ("outs", "metrics", "plots")
 UNDERSTOOD = {"cmd", "deps", "params", *OUTPUTS, "desc", "meta"}

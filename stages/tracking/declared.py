@@ -11,8 +11,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.workflow.errors import UserError
-from stages.workflow.files import file_hash
+from stages.data.errors import UserError
+from stages.data.files import file_hash
 
 PIPELINE_FILE = Path("dvc.yaml")
 LOCK_FILE = Path("dvc.lock")

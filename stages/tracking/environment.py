@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from stages.data.errors import UserError
 from stages.tracking.declared import LOCK_FILE, output_paths
-from stages.workflow.errors import UserError
 from stages.workflow.repository import repository
 
 EXPERIMENT = "car-or-truck"

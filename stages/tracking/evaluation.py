@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from stages.data.files import read_json
 from stages.tracking import champion, store
 from stages.tracking.declared import StageRecord, flattened
 from stages.tracking.mirror import MODELS, Snapshot, ensure_run
 from stages.tracking.store import Run
-from stages.workflow.files import read_json
 
 METRICS = "metrics/evaluate.json"
 PREDICTIONS = "metrics/predictions.csv"

@@ -8,8 +8,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from stages.data.errors import UserError
 from stages.tracking.declared import LOCK_FILE
-from stages.workflow.errors import UserError
 
 # Gives the content of the file at a path; None if there is none.
 Read = Callable[[str], bytes | None]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from stages.data.errors import UserError
+from stages.data.files import file_hash
 from stages.tracking import store
 from stages.tracking.champion import ALIAS
 from stages.tracking.declared import StageRecord
@@ -22,8 +24,6 @@ from stages.tracking.revisions import (
     md5_of,
 )
 from stages.tracking.store import Run
-from stages.workflow.errors import UserError
-from stages.workflow.files import file_hash
 from stages.workflow.repository import file_at
 
 MOST_SHOWN = 5  # revisions in a line

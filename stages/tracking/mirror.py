@@ -26,12 +26,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from stages.data.files import file_hash, read_json
 from stages.tracking import store
 from stages.tracking.declared import StageRecord, flattened, workspace_records
 from stages.tracking.environment import identity_tags, process_tag
 from stages.tracking.receipts import Receipt, find_receipt
 from stages.tracking.store import Run
-from stages.workflow.files import file_hash, read_json
 
 RECORD = "dvc.record"
 COMPUTATION = "dvc.computation"  # of a run that is not complete yet, to find it again

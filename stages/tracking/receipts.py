@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from stages.data.files import replacing
 from stages.tracking.environment import receipts_path
-from stages.workflow.files import replacing
 
 
 @dataclass(frozen=True)

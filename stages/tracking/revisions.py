@@ -11,10 +11,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.data.errors import UserError
 from stages.tracking.declared import LOCK_FILE, StageRecord, records_in, workspace_records
 from stages.tracking.environment import experiment_tags, identity_tags
 from stages.tracking.mirror import Snapshot, file_in_workspace
-from stages.workflow.errors import UserError
 from stages.workflow.repository import file_at, find_commit, references, repository
 
 WORKSPACE = "workspace"

@@ -12,11 +12,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 
+from stages.data.errors import UserError
 from stages.tracking import mirror, store
 from stages.tracking.declared import StageRecord, differences, record_now, with_outputs
 from stages.tracking.environment import identity_tags, logs_path, printable, shown_uri
 from stages.tracking.receipts import Receipt, write_receipt
-from stages.workflow.errors import UserError
 
 FIRST_PAUSE = 60.0  # seconds in which MLflow is left alone after it failed; doubled each time
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from stages.data.errors import UserError
 from stages.tracking.declarations import Declaration, declarations_in
 from stages.tracking.declared import (
     LOCK_FILE,
@@ -23,7 +24,6 @@ from stages.tracking.declared import (
     records_in,
 )
 from stages.tracking.kept_files import Read, mapping_in, remedy
-from stages.workflow.errors import UserError
 
 MISSING = object()
 

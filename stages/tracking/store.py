@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from stages.data.errors import UserError
+from stages.data.files import read_arrays
 from stages.data.splits import SPLIT_NAMES, split_path
 from stages.models.storage import StoredModel, read_model
 from stages.tracking import environment
-from stages.workflow.errors import UserError
-from stages.workflow.files import read_arrays
 
 environment.prepare_environment()
 import mlflow  # noqa: E402  # it reads its environment when it is imported

@@ -5,7 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable
 
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 
 EXIT_USER_ERROR = 2  # the same code that argparse uses for a wrong option
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it

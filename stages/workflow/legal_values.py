@@ -10,7 +10,7 @@ import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 
 Location = Sequence[int | str]
 KEY = "[key]"  # pydantic's mark for: the key itself, not what stands under it

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 from stages.workflow.legal_values import mistakes
 
 PARAMS_FILE = Path("params.yaml")

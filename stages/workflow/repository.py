@@ -12,7 +12,7 @@ from pathlib import Path
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # without Git, importing would fail
 import git  # it reads its environment when it is imported
 
-from stages.workflow.errors import UserError  # as git
+from stages.data.errors import UserError  # as git
 
 # refs/exps/ + baseline commit in two parts + name; DVC's own references beside them are not these.
 REFERENCE = re.compile(

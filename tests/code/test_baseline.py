@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
+from stages.data.errors import UserError
 from stages.models.baseline import (
     LeastSquaresClassifier,
     fit_least_squares,
@@ -16,7 +17,6 @@ from stages.models.baseline import (
 )
 from stages.models.loading import load_model
 from stages.models.storage import read_model, save_model
-from stages.workflow.errors import UserError
 
 N = 1500  # images: more than the 1,025 unknowns, so that the solution is unique
 

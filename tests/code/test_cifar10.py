@@ -30,8 +30,8 @@ from stages.data.cifar10 import (
     obtain_cifar10,
     verify_content,
 )
+from stages.data.errors import UserError
 from stages.data.restricted_pickle import load_restricted
-from stages.workflow.errors import UserError
 
 COUNT = 6  # images a batch
 NAMES = (*TRAIN_BATCHES, TEST_BATCH)

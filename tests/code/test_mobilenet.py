@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.data.errors import UserError
 from stages.data.splits import Split
 from stages.models import finetuning
 from stages.models.backend import keras
@@ -24,7 +25,6 @@ from stages.models.mobilenet import (
 from stages.models.network import make_repeatable, named_weights
 from stages.models.storage import save_model
 from stages.models.torch_names import to_keras
-from stages.workflow.errors import UserError
 from stages.workflow.params import MobilenetParams, read_params
 
 ROOT = Path(__file__).resolve().parents[2]

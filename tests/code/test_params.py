@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 from stages.workflow.params import Params, read_params
 
 ROOT = Path(__file__).resolve().parents[2]

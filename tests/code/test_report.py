@@ -15,9 +15,9 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from stages.commands.report import main, write_report
+from stages.data.errors import UserError
 from stages.reporting.results import Comparison, gather_results
 from stages.reporting.words import points, setting, verdict
-from stages.workflow.errors import UserError
 from stages.workflow.repository import repository
 
 ROOT = Path(__file__).resolve().parents[2]

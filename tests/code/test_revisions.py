@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.data.errors import UserError
 from stages.tracking.revisions import all_revisions, find_revision
-from stages.workflow.errors import UserError
 from stages.workflow.repository import file_at, find_commit, references, repository
 
 LOCK = """\

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.data.cifar10 import CLASS_NAMES, Cifar10
+from stages.data.errors import UserError
 from stages.data.near_duplicates import near_duplicates
 from stages.data.preparation import check_promises, exact_duplicates, make_splits
 from stages.data.splits import Split
-from stages.workflow.errors import UserError
 from stages.workflow.params import DataParams
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 15

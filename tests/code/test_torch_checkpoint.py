@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from stages.data import mobilenet_weights
+from stages.data.errors import UserError
 from stages.data.mobilenet_weights import obtain_mobilenet_weights
 from stages.data.torch_checkpoint import decode_checkpoint, read_checkpoint
-from stages.workflow.errors import UserError
 
 MAGIC = 0x1950A86A20F9469CFC6C
 KINDS = {"<f4": "FloatStorage", "<f8": "DoubleStorage", "<i8": "LongStorage", "|u1": "ByteStorage"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.data.errors import UserError
 from stages.tracking.declared import (
     StageRecord,
     differences,
@@ -22,7 +23,6 @@ from stages.tracking.environment import (
     shown_uri,
     writer_is_gone,
 )
-from stages.workflow.errors import UserError
 
 LOCK = """\
 schema: '2.0'

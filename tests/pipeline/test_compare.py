@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 
 from stages.commands.compare import main
 from stages.comparison.as_markdown import MARKER
-from stages.workflow.files import write_arrays
+from stages.data.files import write_arrays
 from stages.workflow.repository import repository
 
 ROOT = Path(__file__).resolve().parents[2]

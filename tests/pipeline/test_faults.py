@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.workflow.files import read_json
+from stages.data.files import read_json
 from tests.pipeline.conftest import Project
 
 MakeClone = Callable[[], Project]

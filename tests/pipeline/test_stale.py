@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from stages.commands.check_lock import check
+from stages.data.errors import UserError
 from stages.tracking.kept_files import read_in_workspace
 from stages.tracking.staleness import Kind, StaleStage, stale_stages
-from stages.workflow.errors import UserError
 from stages.workflow.repository import repository
 from tests.pipeline.conftest import Project, copy_working_tree
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.workflow.errors import UserError
+from stages.data.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,5 +5,5 @@ class UserError(Exception):
     """A mistake in parameters, files, downloads or the environment.
 
     Its text is what the person reads: what is wrong, where, what is allowed and what to do now.
-    Commands print it without a traceback and exit with code 2 (see `stages.workflow.command`).
+    Commands print it without a traceback and exit with code 2 (see `stages.__main__`).
     """
