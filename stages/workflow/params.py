@@ -6,7 +6,7 @@ are made from it.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -31,16 +31,53 @@ Floored = Literal["accuracy", "balanced_accuracy", "precision", "recall", "f1", 
 Ceiled = Literal["log_loss", "brier", "ece", "adaptive_ece"]
 
 
+S = TypeVar("S", bound="Section")
+
+
 class Section(BaseModel):
     """A section of `params.yaml`: no unknown keys, no conversions between types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def _without_repeats(section: S, key: str) -> S:
+    values = getattr(section, key)
+    if len(set(values)) < len(values):
+        raise ValueError(f"{key}: {values} names one twice; name each once")
+    return section
+
+
+class SourcesParams(Section):
+    """Where data and pretrained weights come from."""
+
+    cifar10: Annotated[list[Literal["author", "npm"]], Field(min_length=1, max_length=2)]
+    mobilenet: Annotated[str, Field(min_length=1)]
+    mobilenet_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        return _without_repeats(self, "cifar10")
+
+    @model_validator(mode="after")
+    def _path_has_checksum(self) -> Self:
+        is_path = self.mobilenet not in ("pypi", "keras")
+        if is_path and self.mobilenet_sha256 is None:
+            raise ValueError(
+                f"mobilenet: {self.mobilenet!r} is neither pypi nor keras; if it is the path of a "
+                "file, give its sha256 as sources.mobilenet_sha256 (64 hex digits), so that DVC "
+                "notices when the file changes"
+            )
+        if not is_path and self.mobilenet_sha256 is not None:
+            raise ValueError(
+                "mobilenet_sha256: goes with a file only, and sources.mobilenet is "
+                f"{self.mobilenet!r}; set null"
+            )
+        return self
+
+
 class DataParams(Section):
     """Which images are used and how they are split."""
 
-    sources: Annotated[list[Literal["author", "npm"]], Field(min_length=1, max_length=2)]
     classes: Annotated[list[ClassName], Field(min_length=2, max_length=10)]
     validation_fraction: Annotated[float, Field(ge=0.01, le=0.5)]
     limit_per_class: Annotated[int, Field(ge=10, le=5000)] | None
@@ -48,11 +85,7 @@ class DataParams(Section):
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
-        for key in ("sources", "classes"):
-            values = getattr(self, key)
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key}: {values} names one twice; name each once")
-        return self
+        return _without_repeats(self, "classes")
 
 
 class BaselineParams(Section):
@@ -109,28 +142,11 @@ class CnnParams(Section):
 class MobilenetParams(TrainingParams):
     """Transfer learning from ImageNet."""
 
-    weights: Annotated[str, Field(min_length=1)]
-    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     seed: Seed
     input_size: InputSize
     first_trainable_block: Annotated[int, Field(ge=2, le=17)]
     head_epochs: Annotated[int, Field(ge=0, le=1000)]
     head_learning_rate: LearningRate
-
-    @model_validator(mode="after")
-    def _path_has_checksum(self) -> Self:
-        is_path = self.weights not in ("pypi", "keras")
-        if is_path and self.weights_sha256 is None:
-            raise ValueError(
-                f"weights: {self.weights!r} is neither pypi nor keras; if it is the path of a "
-                "file, give its sha256 as mobilenet.weights_sha256 (64 hex digits), so that DVC "
-                "notices when the file changes"
-            )
-        if not is_path and self.weights_sha256 is not None:
-            raise ValueError(
-                f"weights_sha256: goes with a file only, and weights is {self.weights!r}; set null"
-            )
-        return self
 
 
 class AuditParams(Section):
@@ -146,20 +162,10 @@ class EvaluationParams(Section):
     robustness_images: Annotated[int, Field(ge=1, le=10_000)]
 
 
-class Floors(Section):
-    """The least that a champion must reach on the test images."""
-
-    accuracy: Share
-    precision: Share
-    recall: Share
-    roc_auc: Share
-
-
 class RegistryParams(Section):
     """Which model is registered in MLflow, and when it becomes the champion."""
 
     select_by: Literal["validation.accuracy", "validation.log_loss"]
-    floors: Floors
     alpha: Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -184,6 +190,7 @@ class GateParams(Section):
 class Params(Section):
     """All of `params.yaml`."""
 
+    sources: SourcesParams
     data: DataParams
     baseline: BaselineParams
     cnn: CnnParams

@@ -1,0 +1,280 @@
+"""Revisions: states of the project from which files, params, dvc.lock and metrics can be read.
+
+A revision is the workspace, or what Git keeps under a commit, branch, tag or DVC experiment. DVC
+keeps experiments as references of Git (`refs/exps/`, see "Experiments" in its user guide); reading
+them there takes a tenth of a second for a hundred, `dvc exp show` takes a minute.
+"""
+
+import functools
+import hashlib
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # without Git, importing would fail
+import git  # it reads its environment when it is imported
+
+from stages.data.errors import UserError  # as git
+from stages.data.files import file_hash
+from stages.workflow.pipeline import (
+    LOCK_FILE,
+    PARAMS_FILE,
+    Declaration,
+    LockEntry,
+    declarations,
+    lock_entries,
+    yaml_in,
+)
+
+WORKSPACE = "workspace"
+SHORT = 10  # hex digits of a commit that is only to be recognized
+# refs/exps/ + baseline commit in two parts + name; DVC's own references beside them are not these.
+REFERENCE = re.compile(
+    r"refs/(?:(?P<kind>heads|tags)/|exps/(?P<start>[0-9a-f]{2})/(?P<rest>[0-9a-f]{38})/)(?P<name>.+)"
+)
+KINDS = {"heads": "branch", "tags": "tag", None: "experiment"}
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A state of the project.
+
+    Attributes:
+        name: of the branch, tag or experiment; `workspace`; or a commit as the user named it.
+        kind: branch, tag, experiment, commit or workspace.
+        commit: its id; of the workspace the one that is checked out, empty if none is.
+        baseline: of an experiment, the commit that it started from; else empty.
+    """
+
+    name: str
+    kind: str
+    commit: str
+    baseline: str = ""
+
+    @property
+    def is_workspace(self) -> bool:
+        """Whether it is the working directory."""
+        return self.kind == WORKSPACE
+
+    @property
+    def title(self) -> str:
+        """Kind and name."""
+        return self.name if self.is_workspace else f"{self.kind} {self.name}"
+
+    @property
+    def place(self) -> str:
+        """Where something is, as within a sentence."""
+        return "in the workspace" if self.is_workspace else f"at {self.name}"
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a file; None if there is none at that path.
+
+        Raises:
+            UserError: it cannot be read, or Git does not have the commit.
+        """
+        if not self.is_workspace:
+            found = _git_object(self.commit, path)
+            return found.data_stream.read() if isinstance(found, git.Blob) else None
+        try:
+            return Path(path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); mend its rights") from None
+
+    def paths_below(self, folder: str) -> list[str]:
+        """Paths of all files below a folder, sorted; empty if it is none."""
+        if self.is_workspace:
+            found = (each for each in Path(folder).rglob("*") if each.is_file())
+            return sorted(each.as_posix() for each in found)
+        tree = _git_object(self.commit, folder)
+        if not isinstance(tree, git.Tree):
+            return []
+        blobs = (each for each in tree.traverse() if isinstance(each, git.Blob))
+        return sorted(f"{folder}/{Path(each.path).relative_to(tree.path)}" for each in blobs)
+
+    def md5(self, path: str) -> str | None:
+        """What DVC calls the content of a file or folder by; None if there is none.
+
+        Of a folder it is the md5 of the list of its files with theirs, and `.dir` (see "Structure
+        of the cache directory" in DVC's documentation).
+        """
+        if self.is_workspace and Path(path).is_file():
+            return file_hash(Path(path), "md5")
+        content = self.read(path)
+        if content is not None:
+            return md5_of(content)
+        files = self.paths_below(path)
+        if not files:
+            return None
+        listed = [
+            {"md5": self.md5(each), "relpath": Path(each).relative_to(path).as_posix()}
+            for each in files
+        ]
+        return md5_of(json.dumps(listed, sort_keys=True).encode()) + ".dir"
+
+    @functools.cached_property
+    def params(self) -> dict[str, Any]:
+        """The sections of params.yaml.
+
+        Raises:
+            UserError: it is missing or cannot be read.
+        """
+        return yaml_in(self.read, PARAMS_FILE)
+
+    @functools.cached_property
+    def lock(self) -> dict[str, LockEntry]:
+        """What dvc.lock recorded, by stage; empty if there is none.
+
+        Raises:
+            UserError: it is not what DVC writes.
+        """
+        return lock_entries(self.read)
+
+    @functools.cached_property
+    def pipeline(self) -> dict[str, Declaration]:
+        """What dvc.yaml declares, by stage.
+
+        Raises:
+            UserError: a file cannot be read, or has what is not understood here.
+        """
+        return declarations(self.read)
+
+    def numbers(self, path: str) -> dict[str, Any]:
+        """What a metrics file holds: nested objects of finite numbers; null counts as absent.
+
+        Raises:
+            UserError: it is missing, is not JSON, or holds something else.
+        """
+        remedy = "run `make repro`" if self.is_workspace else "compare another revision"
+        content = self.read(path)
+        if content is None:
+            raise UserError(f"{path}: is missing; {remedy}")
+        try:
+            values = json.loads(content.decode())
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: is not JSON ({error}); {remedy}") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: holds no object with names; {remedy}")
+        try:
+            return _numbers_in(values)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; {remedy}") from None
+
+
+def _numbers_in(group: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in group.items():
+        if isinstance(value, dict):
+            found[key] = _numbers_in(value, f"{prefix}{key}.")
+        elif isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise ValueError(f"{prefix}{key}: {value!r} is no number")  # noqa: TRY004 # it is a mistake in a file
+        elif value is not None:
+            if not math.isfinite(value):
+                raise ValueError(f"{prefix}{key}: {value} is not finite")
+            found[key] = value
+    return found
+
+
+def md5_of(content: bytes) -> str:
+    """Hex digest, by which DVC names files."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def workspace() -> Revision:
+    """The working directory, whether or not it was committed; also without Git."""
+    try:
+        head = repository().head
+        commit = head.commit.hexsha if head.is_valid() else ""
+    except UserError:
+        commit = ""
+    return Revision(WORKSPACE, WORKSPACE, commit)
+
+
+def named_revisions() -> list[Revision]:
+    """Branches, tags and DVC experiments, the oldest commit first."""
+    listed = repository().git.for_each_ref(
+        "--format=%(refname) %(objectname) %(*objectname)",
+        "--sort=committerdate",
+        *("refs/heads", "refs/tags", "refs/exps"),
+    )
+    found = []
+    for line in listed.splitlines():
+        reference, *commits = line.split()
+        if match := REFERENCE.fullmatch(reference):
+            baseline = (match["start"] or "") + (match["rest"] or "")
+            # Of an annotated tag, the commit comes second.
+            found.append(Revision(match["name"], KINDS[match["kind"]], commits[-1], baseline))
+    return found
+
+
+def history() -> list[Revision]:
+    """Commits of all branches, tags and experiments that changed dvc.lock, the latest first."""
+    commits = repository().git.rev_list("--all", "--", LOCK_FILE).split()
+    return [Revision(commit[:SHORT], "commit", commit) for commit in commits]
+
+
+def find_revision(name: str) -> Revision:
+    """A revision by the name of a branch, tag or experiment, `workspace`, or as Git names commits.
+
+    Of two experiments with one name the later counts.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name == WORKSPACE:
+        return workspace()
+    for revision in reversed(named_revisions()):
+        if revision.name == name:
+            return revision
+    try:
+        peeled = f"{name}^{{commit}}"
+        commit: str = repository().git.rev_parse("--verify", "--end-of-options", peeled)
+    except git.GitCommandError:
+        raise UserError(
+            f"{name}: is no revision; give a branch, tag, commit, DVC experiment or `workspace`"
+        ) from None
+    return Revision(name[:SHORT] if commit.startswith(name) else name, "commit", commit)
+
+
+def repository() -> git.Repo:
+    """The Git repository around the working directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    return _repository_around(Path.cwd())
+
+
+@functools.cache
+def _repository_around(folder: Path) -> git.Repo:
+    try:
+        return git.Repo(folder, search_parent_directories=True)
+    except git.InvalidGitRepositoryError:
+        raise UserError(
+            f"{folder}: is no Git repository; run this in a clone of the project"
+        ) from None
+
+
+def path_in_repository(path: str) -> str:
+    """A path as Git names it, where the project is a folder of a larger repository."""
+    root = Path(repository().working_dir).resolve()
+    return (Path.cwd().resolve().relative_to(root) / path).as_posix()
+
+
+def _git_object(commit: str, path: str) -> git.Blob | git.Tree | None:
+    """A file or folder in a commit; None if the commit has none of that name."""
+    try:
+        found = repository().commit(commit).tree / path_in_repository(path)
+    except KeyError:
+        return None
+    except (git.BadName, ValueError):
+        raise UserError(
+            f"commit {commit} is not in this clone; fetch the branch or experiment that has it "
+            "(`git fetch`, `dvc exp pull`)"
+        ) from None
+    return found if isinstance(found, git.Blob | git.Tree) else None
