@@ -10,8 +10,8 @@ import sys
 
 from stages.tracking.declared import LOCK_FILE
 from stages.tracking.kept_files import read_in_workspace, reader_at
-from stages.tracking.staleness import Kind, StaleStage, stale_stages
 from stages.workflow.command import run_reporting_mistakes
+from stages.workflow.staleness import Kind, StaleStage, stale_stages
 
 EXIT_STALE = 1
 TOLD_CHANGES = 3  # in a line

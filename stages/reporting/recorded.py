@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.tracking.declared import LOCK_FILE, StageRecord
-from stages.tracking.staleness import Kind, changes_of
+from stages.workflow.staleness import Kind, changes_of
 
 CODE = ".py"
 METRICS_FOLDER = "metrics/"

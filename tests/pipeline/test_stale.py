@@ -15,8 +15,8 @@ import pytest
 from stages.commands.check_lock import check
 from stages.data.errors import UserError
 from stages.tracking.kept_files import read_in_workspace
-from stages.tracking.staleness import Kind, StaleStage, stale_stages
 from stages.workflow.repository import repository
+from stages.workflow.staleness import Kind, StaleStage, stale_stages
 from tests.pipeline.conftest import Project, copy_working_tree
 
 ROOT = Path(__file__).resolve().parents[2]
