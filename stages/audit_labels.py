@@ -1,67 +1,57 @@
 """Look for wrong labels among the training images. It informs: nothing is taken out of the data.
 
 Reads the section `audit` of params.yaml, data/mobilenet_v2.npz and the splits train and validation.
-Writes metrics/audit_labels.json, metrics/label_issues.csv (the images whose label is doubtful, the
-least credible first) and a picture of the first.
+Writes metrics/audit_labels.json and metrics/label_issues.csv: the images whose label is doubtful,
+the least credible first.
 
-A linear classifier on the features of the pretrained network, before any fine-tuning, answers for
+A linear classifier on the features of the pretrained network, before any fine-tuning, predicts for
 each image what the others teach it; confident learning tells from that which labels are not
 credible.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from stages.data.files import read_arrays, write_csv, write_json
 from stages.data.splits import Split, read_split
-from stages.figures.drawing import save_figure
-from stages.figures.photos import captioned_grid
-from stages.models.pretrained import pooled_features
+from stages.models.features import pooled_features
 from stages.statistics.label_quality import doubtful_labels, out_of_fold_probabilities
-from stages.tracking.run import track_stage
-from stages.workflow.command import run_stage
-from stages.workflow.params import read_params
+
+if TYPE_CHECKING:
+    from stages.models.training import EpochReport
+    from stages.workflow.params import Params
 
 PRETRAINED = Path("data/mobilenet_v2.npz")
 METRICS = Path("metrics/audit_labels.json")
 ISSUES = Path("metrics/label_issues.csv")
-PICTURE = Path("metrics/figures/label_issues.png")
-SHOWN = 24
 
 
-def main() -> None:
-    """Read, run the pretrained network, cross-validate, write, draw."""
-    params = read_params()
-    classes = np.array(params.data.classes)
-    with track_stage("audit_labels"):
-        splits = {name: read_split(name) for name in ("train", "validation")}
-        images = np.concatenate([split.images for split in splits.values()])
-        labels = np.concatenate([split.labels for split in splits.values()])
-        features = pooled_features(images, read_arrays(PRETRAINED), params.audit.input_size)
-        probabilities = out_of_fold_probabilities(features, labels, params.audit.folds)
-        suspects = doubtful_labels(labels, probabilities)
-        measured = {
-            "images": len(labels),
-            "out_of_fold_accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
-            "flagged": len(suspects),
-        }
-        write_json(METRICS, measured)
-        issues = issues_table(splits, probabilities, suspects, classes)
-        write_csv(ISSUES, issues)
-        shown = issues.head(SHOWN)
-        captions = [
-            f"{row.index}: {row.label}\n→ {row.suggested}?"
-            for row in shown.itertuples(index=False, name="Issue")
-        ]
-        count = f"{len(shown)} of {len(issues)}"
-        title = f"Doubtful labels of training images, the least credible first ({count})"
-        save_figure(PICTURE, captioned_grid(images[suspects[:SHOWN]], captions, title))
+def main(params: "Params", _report: "EpochReport") -> None:
+    """Read, run the pretrained network, cross-validate, write."""
+    splits = {name: read_split(name) for name in ("train", "validation")}
+    images = np.concatenate([split.images for split in splits.values()])
+    labels = np.concatenate([split.labels for split in splits.values()])
+    features = pooled_features(images, read_arrays(PRETRAINED), params.audit.input_size)
+    probabilities = out_of_fold_probabilities(features, labels, params.audit.folds)
+    suspects = doubtful_labels(labels, probabilities)
+    measured = {
+        "images": len(labels),
+        "out_of_fold_accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "flagged": len(suspects),
+    }
+    write_json(METRICS, measured)
+    write_csv(ISSUES, issues_table(splits, probabilities, suspects, params.data.classes))
 
 
 def issues_table(
-    splits: dict[str, Split], probabilities: np.ndarray, suspects: np.ndarray, classes: np.ndarray
+    splits: dict[str, Split],
+    probabilities: np.ndarray,
+    suspects: np.ndarray,
+    classes: Sequence[str],
 ) -> pd.DataFrame:
     """The images whose label is doubtful.
 
@@ -75,6 +65,7 @@ def issues_table(
         A row an image: rank from 1, split, index (in CIFAR-10's training images), label,
         suggested class, and the probabilities of both.
     """
+    names = np.array(classes)
     labels = np.concatenate([split.labels for split in splits.values()])[suspects]
     others = probabilities[suspects].copy()
     others[np.arange(len(suspects)), labels] = 0
@@ -83,13 +74,9 @@ def issues_table(
             "rank": np.arange(1, len(suspects) + 1),
             "split": np.repeat([*splits], [len(split) for split in splits.values()])[suspects],
             "index": np.concatenate([split.indices for split in splits.values()])[suspects],
-            "label": classes[labels],
-            "suggested": classes[others.argmax(axis=1)],
+            "label": names[labels],
+            "suggested": names[others.argmax(axis=1)],
             "label_probability": probabilities[suspects, labels],
             "suggested_probability": others.max(axis=1),
         }
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)

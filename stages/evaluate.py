@@ -1,98 +1,71 @@
-"""Measure the three models on the test split, which no other stage reads.
+"""Measure the three models on the test split: numbers and tables, no pictures.
 
 Reads `evaluation` and `data.classes` of params.yaml, data/models/, the test split, and the training
-images, to know which test images nearly repeat one; the learning curves, to draw them.
-Writes metrics/evaluate.json, metrics/predictions.csv (a row an image), the ROC curves, and the
-pictures. In MLflow the measures also go to the run that made each model, as `test.accuracy` and so
-on, and the best model is registered (`registry` in params.yaml).
+images, to know which test images nearly repeat one.
+Writes metrics/evaluate.json, metrics/predictions.csv (a row an image), the ROC curves in
+metrics/roc/, and data/explanations.npz, from which `draw` pictures what the networks see.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from stages.data.files import read_csv, write_csv, write_json
+from stages.data.files import write_arrays, write_csv, write_json
 from stages.data.near_duplicates import near_duplicates
 from stages.data.perturbations import perturbed
 from stages.data.splits import Split, read_split
-from stages.figures.drawing import save_figure
-from stages.figures.evaluation import (
-    MAPPED,
-    explained_images,
-    picture_of_evidence,
-    picture_of_features,
-    pictures_of_answers,
-    pictures_of_measures,
-    pictures_of_training,
-)
+from stages.models.explanations import explain
 from stages.models.loading import load_model
 from stages.models.storage import Classifier
-from stages.statistics.classification import classification_metrics, roc_points
+from stages.statistics.classification import classification_metrics
 from stages.statistics.paired import paired_comparison
-from stages.tracking.evaluation import spread_evaluation
-from stages.tracking.run import track_stage
-from stages.workflow.command import run_stage
-from stages.workflow.params import read_params
+from stages.statistics.roc import roc_points
 
 if TYPE_CHECKING:
-    from stages.models.network import NetworkClassifier
+    from stages.models.training import EpochReport
+    from stages.workflow.params import Params
 
 MODELS = {name: Path(f"data/models/{name}.npz") for name in ("baseline", "cnn", "mobilenet")}
-CURVES = {
-    "cnn": Path("metrics/train_cnn_curves.csv"),
-    "mobilenet": Path("metrics/finetune_mobilenet_curves.csv"),
-}
 METRICS = Path("metrics/evaluate.json")
 PREDICTIONS = Path("metrics/predictions.csv")
-ROC_CURVES = {name: Path(f"metrics/roc/{name}.csv") for name in MODELS}
-FIGURES = Path("metrics/figures")
+ROC_CURVES = Path("metrics/roc")
+EXPLANATIONS = Path("data/explanations.npz")
 
 
-def main() -> None:
-    """Read, predict, measure, write, draw."""
-    params = read_params()
-    classes: list[str] = [*params.data.classes]
-    with track_stage("evaluate", announce=spread_evaluation):
-        test = read_split("test")
-        repeats = near_duplicates(test.images, read_split("train").images)
-        classifiers = {name: load_model(path) for name, path in MODELS.items()}
-        predicted = {name: each.predict(test.images) for name, each in classifiers.items()}
-        n_changed = min(params.evaluation.robustness_images, len(test))
-        robustness = accuracy_when_changed(test, predicted, classifiers, n_changed)
-        measured: dict[str, Any] = {
-            **measure(test.labels, predicted, repeats, robustness),
-            "comparisons": compare(test.labels, predicted),
-            "images": {
-                "test": len(test),
-                "without_near_duplicates": int((~repeats).sum()),
-                "robustness": n_changed,
-            },
-        }
-        write_json(METRICS, measured)
-        write_csv(PREDICTIONS, predictions_table(test, predicted, classes))
-        for name, probabilities in predicted.items():
-            write_csv(ROC_CURVES[name], roc_points(test.labels, probabilities))
-        pictures = {
-            **pictures_of_training({name: read_csv(path) for name, path in CURVES.items()}),
-            **pictures_of_measures(test.labels, predicted, measured, classes),
-            **pictures_of_answers(test, predicted, classes),
-            **explain(test, classifiers["mobilenet"], predicted["mobilenet"], classes),
-        }
-        for name, figure in pictures.items():
-            save_figure(FIGURES / f"{name}.png", figure)
+def main(params: "Params", _report: "EpochReport") -> None:
+    """Read, predict, measure, explain, write."""
+    test = read_split("test")
+    repeats = near_duplicates(test.images, read_split("train").images)
+    models = {name: load_model(path) for name, path in MODELS.items()}
+    predicted = {name: model.predict(test.images) for name, model in models.items()}
+    n_changed = min(params.evaluation.robustness_images, len(test))
+    robustness = accuracy_when_changed(test, predicted, models, n_changed)
+    measured: dict[str, Any] = {
+        **measure(test.labels, predicted, repeats, robustness),
+        "comparisons": compare(test.labels, predicted),
+        "images": {
+            "test": len(test),
+            "without_near_duplicates": int((~repeats).sum()),
+            "robustness": n_changed,
+        },
+    }
+    write_json(METRICS, measured)
+    write_csv(PREDICTIONS, predictions_table(test, predicted, params.data.classes))
+    for name, probabilities in predicted.items():
+        write_csv(ROC_CURVES / f"{name}.csv", roc_points(test.labels, probabilities))
+    write_arrays(EXPLANATIONS, explain(models, test, predicted["mobilenet"]))
 
 
 def accuracy_when_changed(
     test: Split,
     predicted: Mapping[str, np.ndarray],
-    classifiers: Mapping[str, Classifier],
+    models: Mapping[str, Classifier],
     n_images: int,
 ) -> dict[str, dict[str, float]]:
     """Accuracy on changed copies of the first test images, and on these as they are.
@@ -100,7 +73,7 @@ def accuracy_when_changed(
     Args:
         test: the test split.
         predicted: probabilities float [n, classes] by the model's name.
-        classifiers: the models by name.
+        models: by name.
         n_images: how many images are changed.
 
     Returns:
@@ -108,13 +81,13 @@ def accuracy_when_changed(
     """
     labels, copies = test.labels[:n_images], perturbed(test.images[:n_images])
     shares: dict[str, dict[str, float]] = {}
-    for name, classifier in classifiers.items():
-        answers = {"unchanged": predicted[name][:n_images]}
+    for name, model in models.items():
+        predictions = {"unchanged": predicted[name][:n_images]}
         for change, images in tqdm(copies.items(), f"{name}, changed images", disable=None):
-            answers[change] = classifier.predict(images)
+            predictions[change] = model.predict(images)
         shares[name] = {
             change: float((probabilities.argmax(axis=1) == labels).mean())
-            for change, probabilities in answers.items()
+            for change, probabilities in predictions.items()
         }
     return shares
 
@@ -155,35 +128,10 @@ def compare(
     }
 
 
-def explain(
-    test: Split, mobilenet: Classifier, probabilities: np.ndarray, classes: list[str]
-) -> dict[str, Figure]:
-    """Pictures of what MobileNet sees: evidence on some photos, and a map of its features.
-
-    Args:
-        test: the test split.
-        mobilenet: the fine-tuned network.
-        probabilities: float [n, classes], its answers.
-        classes: their names.
-    """
-    from stages.models.explaining import evidence, feature_maps  # imports TensorFlow
-
-    network = cast("NetworkClassifier", mobilenet).network
-    positions = explained_images(test.labels, probabilities)
-    answers = probabilities[positions].argmax(axis=1)
-    maps = evidence(network, feature_maps(network, test.images[positions]), answers)
-    features = feature_maps(network, test.images[:MAPPED]).mean(axis=(1, 2))
-    right = (probabilities.argmax(axis=1) == test.labels)[:MAPPED]
-    return {
-        "mobilenet_evidence": picture_of_evidence(test, probabilities, positions, maps, classes),
-        "feature_map": picture_of_features(features, test.labels[:MAPPED], right, classes),
-    }
-
-
 def predictions_table(
-    test: Split, predicted: Mapping[str, np.ndarray], classes: list[str]
+    test: Split, predicted: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> pd.DataFrame:
-    """What each model says of each test image.
+    """What each model predicts for each test image.
 
     Args:
         test: the test split.
@@ -192,7 +140,7 @@ def predictions_table(
 
     Returns:
         A row an image: `index` in CIFAR-10's test images, `actual` class, and for each model the
-        class that it names and a column `<model>_<class>` with the probability of each class.
+        class that it predicts and a column `<model>_<class>` with the probability of each class.
     """
     names = np.array(classes)
     columns: dict[str, np.ndarray] = {"index": test.indices, "actual": names[test.labels]}
@@ -201,7 +149,3 @@ def predictions_table(
         for label, name in enumerate(classes):
             columns[f"{model}_{name}"] = probabilities[:, label]
     return pd.DataFrame(columns)
-
-
-if __name__ == "__main__":
-    run_stage(main)

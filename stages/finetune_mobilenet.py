@@ -6,15 +6,17 @@ curves.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.data.files import read_arrays, write_csv, write_json
 from stages.data.splits import read_split
 from stages.models.finetuning import finetune
 from stages.models.storage import save_model
 from stages.statistics.classification import classification_metrics
-from stages.tracking.run import track_stage
-from stages.workflow.command import run_stage
-from stages.workflow.params import read_params
+
+if TYPE_CHECKING:
+    from stages.models.training import EpochReport
+    from stages.workflow.params import Params
 
 PRETRAINED = Path("data/mobilenet_v2.npz")
 MODEL = Path("data/models/mobilenet.npz")
@@ -22,30 +24,17 @@ METRICS = Path("metrics/finetune_mobilenet.json")
 CURVES = Path("metrics/finetune_mobilenet_curves.csv")
 
 
-def main() -> None:
+def main(params: "Params", report: "EpochReport") -> None:
     """Read, fine-tune, measure, write."""
-    params = read_params()
-    with track_stage("finetune_mobilenet") as tracker:
-        training, validation = read_split("train"), read_split("validation")
-        pretrained = read_arrays(PRETRAINED)
-        variant = pretrained.pop("variant").item()
-        tuned = finetune(
-            training,
-            validation,
-            [*params.data.classes],
-            pretrained,
-            variant,
-            params.mobilenet,
-            tracker.log_epoch,
-        )
-        save_model(MODEL, tuned.classifier)
-        write_csv(CURVES, tuned.curves)
-        measured = {
-            "train": classification_metrics(training.labels, tuned.train_probabilities),
-            "validation": classification_metrics(validation.labels, tuned.validation_probabilities),
-        }
-        write_json(METRICS, measured)
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    classes: list[str] = [*params.data.classes]
+    training, validation = read_split("train"), read_split("validation")
+    tuned = finetune(
+        training, validation, classes, read_arrays(PRETRAINED), params.mobilenet, report
+    )
+    measured = {
+        "train": classification_metrics(training.labels, tuned.train_probabilities),
+        "validation": classification_metrics(validation.labels, tuned.validation_probabilities),
+    }
+    save_model(MODEL, tuned.classifier)
+    write_csv(CURVES, tuned.curves)
+    write_json(METRICS, measured)

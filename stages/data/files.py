@@ -80,22 +80,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def read_csv(path: Path) -> "pd.DataFrame":
-    """Read a table.
-
-    Raises:
-        UserError: the file is missing or is not CSV.
-    """
-    import pandas as pd  # half a second, which commands without tables need not wait
-
-    try:
-        return pd.read_csv(path)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError) as error:  # pandas' errors of parsing are ValueErrors
-        raise UserError(f"{path}: cannot be read ({error}); run `dvc repro`") from error
-
-
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Write a table as CSV without its index, floats with `JSON_DECIMALS` decimals."""
     with replacing(path) as unfinished:

@@ -9,23 +9,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn import metrics
 
-from stages.figures.look import (
+from stages.figures.style import (
     INK,
     PALE_INK,
     WIDTH,
     legend_below,
-    line_look,
-    marker_look,
+    line_style,
+    marker_style,
     new_figure,
     percent_ticks,
-    with_look,
+    styled,
 )
-from stages.statistics.classification import roc_points
+from stages.statistics.roc import roc_points
 
 CORNER = 0.2  # side of the corner that the ROC and precision-recall panels show enlarged
 
 
-@with_look
+@styled
 def roc_and_precision_recall(labels: np.ndarray, predicted: Mapping[str, np.ndarray]) -> Figure:
     """ROC and precision-recall curves of all models, the corner of the good ones enlarged.
 
@@ -72,7 +72,7 @@ def _draw_roc(axis: Axes, labels: np.ndarray, predicted: Mapping[str, np.ndarray
                 points["false_positive_rate"],
                 points["true_positive_rate"],
                 label=f"{model}: AUC {area:.3f}",
-                **line_look(position),
+                **line_style(position),
             )
     axis.plot([0, 1], [0, 1], color=PALE_INK, linewidth=1, label="chance")
 
@@ -81,7 +81,7 @@ def _draw_precision_recall(
     axis: Axes, labels: np.ndarray, predicted: Mapping[str, np.ndarray], n_classes: int
 ) -> None:
     axis.set_xlabel("recall (share of positives)")
-    axis.set_ylabel("precision (share of positive answers)")
+    axis.set_ylabel("precision (share of positive predictions)")
     chance = float(np.mean(labels == 1)) if n_classes == 2 else 1 / n_classes
     axes = [axis]
     if chance > 0.45:  # otherwise curves of weak models run where the corner would be drawn
@@ -90,7 +90,7 @@ def _draw_precision_recall(
         recall, precision, average = precision_recall_points(labels, probabilities)
         for each in axes:
             label = f"{model}: AP {average:.3f}"
-            each.step(recall, precision, where="pre", label=label, **line_look(position))
+            each.step(recall, precision, where="pre", label=label, **line_style(position))
     axis.axhline(chance, color=PALE_INK, linewidth=1, label="chance")
 
 
@@ -138,7 +138,7 @@ def _corner(axis: Axes, place: tuple[float, float], low: tuple[float, float]) ->
     return inset
 
 
-@with_look
+@styled
 def learning_curves(curves: pd.DataFrame, title: str, kept_epoch: int) -> Figure:
     """Loss and accuracy of each epoch, on the images learned from and on those held back.
 
@@ -152,7 +152,7 @@ def learning_curves(curves: pd.DataFrame, title: str, kept_epoch: int) -> Figure
     loss, accuracy = figure.subplots(1, 2)
     for axis, measure in ((loss, "loss"), (accuracy, "accuracy")):
         for position, (split, dashes) in enumerate((("train", "--"), ("validation", "-"))):
-            look = {**marker_look(position), "linestyle": dashes, "markersize": 4}
+            look = {**marker_style(position), "linestyle": dashes, "markersize": 4}
             axis.plot(curves["epoch"], curves[f"{split}_{measure}"], label=split, **look)
         kept = f"epoch kept ({kept_epoch})"
         axis.axvline(kept_epoch, color=INK, linestyle=":", linewidth=1.4, label=kept)

@@ -1,6 +1,6 @@
 """Pictures made of photos: with captions, or with maps of what speaks for a class laid over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.ndimage import zoom
 
-from stages.figures.drawing import DOTS_PER_INCH
-from stages.figures.look import (
+from stages.figures.style import (
     COLORS,
+    DOTS_PER_INCH,
     MARGIN,
     PALE_INK,
     broken_lines,
     new_figure,
+    styled,
     title_lines,
-    with_look,
 )
 
 PHOTO = 0.96  # inches; at 100 dots each pixel of a 32-pixel photo becomes three
@@ -40,14 +40,14 @@ def _evidence_colors() -> ListedColormap:
 EVIDENCE = _evidence_colors()
 
 
-@with_look
+@styled
 def captioned_grid(
-    images: np.ndarray, captions: Sequence[str], title: str, columns: int = 8
+    images: Iterable[np.ndarray], captions: Sequence[str], title: str, columns: int = 8
 ) -> Figure:
     """Photos in rows, each with its caption below.
 
     Args:
-        images: uint8 [n, height, width, 3]; n may be 0.
+        images: n photos, uint8 [height, width, 3]; n may be 0.
         captions: n of one or two lines of up to 16 characters; longer ones are broken.
         title: of the whole.
         columns: photos in a row.
@@ -58,13 +58,13 @@ def captioned_grid(
     return figure
 
 
-@with_look
+@styled
 def evidence_grid(
     images: np.ndarray,
     maps: np.ndarray,
     captions: Sequence[str],
     title: str,
-    names: tuple[str, str] = ("truck", "automobile"),
+    names: tuple[str, str],
 ) -> Figure:
     """Photos, and beside each its gray copy with the evidence for a class laid over it.
 
@@ -200,3 +200,42 @@ def _color_bar(figure: Figure, limit: float, names: tuple[str, str]) -> None:
             ha=alignment,
             va="center",
         )
+
+
+@styled
+def image_grid(
+    rows: Sequence[np.ndarray], labels: Sequence[str], title: str, *, cell: float = 0.9
+) -> Figure:
+    """Pictures in rows, each row with its label.
+
+    Args:
+        rows: for each row its pictures: uint8 or float in [0, 1] [n, height, width, 3], or float
+            [n, height, width], drawn in gray from its lowest value to its highest.
+        labels: of the rows; empty for none.
+        title: of the whole.
+        cell: side of a picture in inches.
+    """
+    columns = max(len(row) for row in rows)
+    beside = 1.1 if any(labels) else MARGIN
+    width = max(beside + columns * cell, LEAST_WIDTH)
+    head = 0.22 + 0.2 * len(title_lines(title, width))
+    height = head + len(rows) * cell
+    figure = new_figure(title, width, height, arranged=False)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for row, label, row_axes in zip(rows, labels, axes, strict=True):
+        for picture, axis in zip(row, row_axes, strict=False):
+            axis.imshow(picture, cmap="gray", interpolation="nearest")
+        row_axes[0].text(-0.1, 0.5, label, transform=row_axes[0].transAxes, ha="right", va="center")
+    right, top = (beside + columns * cell) / width, 1 - head / height
+    figure.subplots_adjust(beside / width, 0.005, right, top, wspace=0.06, hspace=0.06)
+    return figure
+
+
+def to_unit_range(values: np.ndarray) -> np.ndarray:
+    """Values stretched linearly to [0, 1], each picture [height, width, channels] for itself."""
+    axes = tuple(range(1, values.ndim))
+    low, high = values.min(axes, keepdims=True), values.max(axes, keepdims=True)
+    stretched: np.ndarray = (values - low) / np.maximum(high - low, 1e-12)
+    return stretched

@@ -2,19 +2,25 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from stages.data.splits import Split
-from stages.models.augmentation import augment
-from stages.models.backend import keras, layers
-from stages.models.logits import output_units
-from stages.models.network import NetworkClassifier, from_stored, make_repeatable
+from stages.models.network import (
+    NetworkClassifier,
+    from_stored,
+    keras,
+    layers,
+    make_repeatable,
+    output_units,
+)
 from stages.models.storage import StoredModel
 from stages.models.training import Batches, EpochReport, compile_network, targets, train
-from stages.workflow.params import CnnRecipe
+
+if TYPE_CHECKING:
+    from stages.workflow.params import CnnRecipe
 
 CONVOLUTIONS = ("conv_1", "conv_2", "conv_3")
 
@@ -72,7 +78,7 @@ def train_cnn(
     training: Split,
     validation: Split,
     classes: list[str],
-    recipe: CnnRecipe,
+    recipe: "CnnRecipe",
     seed: int,
     report: EpochReport,
 ) -> tuple[NetworkClassifier, pd.DataFrame]:
@@ -105,7 +111,7 @@ def train_cnn(
     return NetworkClassifier("cnn", classes, settings, network, recipe.average_with_mirror), curves
 
 
-def _build_settings(images: np.ndarray, n_classes: int, recipe: CnnRecipe) -> dict[str, Any]:
+def _build_settings(images: np.ndarray, n_classes: int, recipe: "CnnRecipe") -> dict[str, Any]:
     """Arguments of `build_cnn`, as JSON can hold them."""
     mean, std = _pixel_statistics(images, recipe)
     architecture = recipe.model_dump(
@@ -114,7 +120,7 @@ def _build_settings(images: np.ndarray, n_classes: int, recipe: CnnRecipe) -> di
     return {"n_classes": n_classes, "pixel_mean": mean, "pixel_std": std, **architecture}
 
 
-def _pixel_statistics(images: np.ndarray, recipe: CnnRecipe) -> tuple[list[float], list[float]]:
+def _pixel_statistics(images: np.ndarray, recipe: "CnnRecipe") -> tuple[list[float], list[float]]:
     """Mean and standard deviation of the pixels in [0, 1] that the network sees, a value each."""
     channels = 1 if recipe.input == "grayscale" else 3
     if not recipe.standardize:
@@ -153,3 +159,31 @@ def response_maps(network: keras.Model, image: np.ndarray) -> dict[str, np.ndarr
     outputs = {name: network.get_layer(f"{name}_relu").output for name in CONVOLUTIONS}
     maps = keras.Model(network.input, outputs).predict(image[None], verbose=0)
     return {name: np.moveaxis(maps[name][0], -1, 0) for name in CONVOLUTIONS}
+
+
+def augment(
+    images: np.ndarray, generator: np.random.Generator, *, mirror: bool, shift: int
+) -> np.ndarray:
+    """Mirror and shift images at random.
+
+    Args:
+        images: [n, height, width, channels], any dtype.
+        generator: source of the randomness.
+        mirror: whether each image is mirrored left to right with probability one half.
+        shift: largest shift in pixels, up, down, left and right; what moves in from outside is the
+            image itself, reflected at its edge.
+
+    Returns:
+        A new array of the same shape and dtype.
+    """
+    n, height, width, _ = images.shape
+    if mirror:
+        flip: np.ndarray = generator.random((n, 1, 1, 1)) < 0.5
+        images = np.where(flip, images[:, :, ::-1], images)
+    if shift:
+        frame = ((0, 0), (shift, shift), (shift, shift), (0, 0))
+        padded = np.pad(images, frame, mode="reflect")
+        top, left = generator.integers(0, 2 * shift + 1, size=(2, n))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+        images = np.moveaxis(windows[np.arange(n), top, left], 1, -1)
+    return np.ascontiguousarray(images)

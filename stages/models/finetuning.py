@@ -5,19 +5,25 @@ mirror image) and their answers are kept in memory, so that an epoch costs the u
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from stages.data.errors import UserError
 from stages.data.splits import Split
-from stages.models.backend import keras
-from stages.models.logits import probabilities
-from stages.models.mobilenet import Parts, VariantName, build_mobilenet, cut, load_pretrained
-from stages.models.network import NetworkClassifier, answers, make_repeatable
+from stages.models.mobilenet import Parts, build_pretrained, cut
+from stages.models.network import (
+    NetworkClassifier,
+    keras,
+    make_repeatable,
+    predict_in_batches,
+    probabilities,
+)
 from stages.models.training import Batches, EpochReport, compile_network, targets, train
-from stages.workflow.params import MobilenetParams, TrainingParams
+
+if TYPE_CHECKING:
+    from stages.workflow.params import MobilenetParams, TrainingParams
 
 FEATURES_LIMIT_GIB = 2.0  # leaves the process below 3 GiB
 GIB = 2**30
@@ -56,8 +62,8 @@ class _Views:
         """What the next part answers to these."""
         title = f"{part.name}, {name}"
         return _Views(
-            answers(part, self.plain, dtype=dtype, progress=title),
-            answers(part, self.mirrored, dtype=dtype, progress=f"{title} (mirrored)"),
+            predict_in_batches(part, self.plain, dtype=dtype, progress=title),
+            predict_in_batches(part, self.mirrored, dtype=dtype, progress=f"{title} (mirrored)"),
         )
 
 
@@ -66,8 +72,7 @@ def finetune(
     validation: Split,
     classes: list[str],
     pretrained: dict[str, np.ndarray],
-    variant: VariantName,
-    params: MobilenetParams,
+    params: "MobilenetParams",
     report: EpochReport,
 ) -> FineTuned:
     """Fine-tune the pretrained network.
@@ -76,8 +81,7 @@ def finetune(
         training: images to learn from.
         validation: images on which each epoch is measured; nothing is learned from them.
         classes: names of the classes.
-        pretrained: weights of the convolutional layers, by `layer/weight`.
-        variant: which weights they are.
+        pretrained: weights by `layer/weight` and `variant`, as `fetch_mobilenet` writes them.
         params: settings.
         report: called after each epoch.
 
@@ -85,14 +89,9 @@ def finetune(
         UserError: the answers of the frozen blocks would not fit the memory limit.
     """
     make_repeatable(params.seed)
-    settings: dict[str, Any] = {
-        "n_classes": len(classes),
-        "input_size": params.input_size,
-        "variant": variant,
-        "dropout": params.dropout,
-    }
-    network = build_mobilenet(**settings)
-    load_pretrained(network, pretrained, variant)
+    network, settings = build_pretrained(
+        pretrained, n_classes=len(classes), input_size=params.input_size, dropout=params.dropout
+    )
     parts = cut(network, params.first_trainable_block)
     _check_memory(parts.frozen, len(training) + len(validation))
 
@@ -128,7 +127,7 @@ def _train_both(
     parts: Parts,
     learn_from: tuple[_Views, np.ndarray],
     measure_on: tuple[_Views, np.ndarray],
-    params: MobilenetParams,
+    params: "MobilenetParams",
     report: EpochReport,
 ) -> pd.DataFrame:
     """Train the head on pooled features, then everything above the cut."""
@@ -156,7 +155,7 @@ def _train(
     part: keras.Model,
     learn_from: tuple[_Views, np.ndarray],
     measure_on: tuple[_Views, np.ndarray],
-    params: MobilenetParams,
+    params: "MobilenetParams",
     report: EpochReport,
     epochs_before: int,
 ) -> pd.DataFrame:
@@ -177,7 +176,7 @@ def _train(
     return train(part, batches, validation, params, report, epochs_before=epochs_before)
 
 
-def _answers(parts: Parts, views: _Views, params: TrainingParams) -> np.ndarray:
+def _answers(parts: Parts, views: _Views, params: "TrainingParams") -> np.ndarray:
     """Probabilities that the classifier gives, from the answers of the frozen blocks."""
     logits = views.through(parts.trainable, "measuring", np.float32)
     if not params.average_with_mirror:

@@ -6,8 +6,7 @@ import numpy as np
 
 from stages.data.errors import UserError
 from stages.data.mobilenet_weights import check_file
-from stages.models.backend import keras
-from stages.models.network import named_weights
+from stages.models.network import keras, named_weights
 
 INPUT_SIZE = 224  # the weights do not depend on it
 

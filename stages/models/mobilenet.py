@@ -9,15 +9,14 @@ folded into the convolution before it. And the 1x1 convolutions are fully connec
 pixel: the same numbers, but on a CPU matrix products are trained on in about half the time.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from stages.data.errors import UserError
-from stages.models.backend import keras, layers
-from stages.models.logits import output_units
-from stages.models.network import NetworkClassifier, from_stored
+from stages.models.network import NetworkClassifier, from_stored, keras, layers, output_units
 from stages.models.storage import StoredModel
 
 VariantName = Literal["torch", "keras"]
@@ -142,6 +141,36 @@ def _padded(flow: keras.KerasTensor, variant: Variant, name: str) -> keras.Keras
 def load_mobilenet(stored: StoredModel) -> NetworkClassifier:
     """The classifier that a file holds."""
     return from_stored(stored, build_mobilenet)
+
+
+def build_pretrained(
+    pretrained: Mapping[str, np.ndarray], *, n_classes: int, input_size: int, dropout: float
+) -> tuple[keras.Model, dict[str, Any]]:
+    """The network with pretrained convolutional layers and a new head.
+
+    Args:
+        pretrained: weights by `layer/weight` and `variant`, as `fetch_mobilenet` writes them.
+        n_classes: see `build_mobilenet`, as the others.
+        input_size: side in pixels to which images are enlarged.
+        dropout: share of the pooled features dropped in training.
+
+    Returns:
+        The network, and the arguments of `build_mobilenet` that it was built with.
+
+    Raises:
+        UserError: the weights do not fit.
+    """
+    arrays = dict(pretrained)
+    variant = arrays.pop("variant").item()
+    settings = {
+        "n_classes": n_classes,
+        "input_size": input_size,
+        "variant": variant,
+        "dropout": dropout,
+    }
+    network = build_mobilenet(**settings)
+    load_pretrained(network, arrays, variant)
+    return network, settings
 
 
 def load_pretrained(

@@ -1,17 +1,29 @@
 """What the two networks have in common: a Keras model from raw images to logits."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, softmax
 from tqdm import tqdm
 
 from stages.data.errors import UserError
-from stages.models.backend import keras, tf
-from stages.models.logits import probabilities
 from stages.models.storage import StoredModel
+
+# Both read their settings when they are imported, so they are imported here alone. No information
+# lines of TensorFlow's C++ part, and no GPU, on which training would not repeat bit for bit.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+import keras
+import tensorflow as tf
+from keras import layers
+
+tf.get_logger().setLevel("ERROR")  # it warns that networks of several shapes are run
+
+__all__ = ["keras", "layers", "tf"]
 
 # MobileNet's feature maps of 10 images fit the cache of a CPU: half the time of 50. Two batches at
 # once keep two cores busy, which the small layers of one do not: four fifths of the time.
@@ -45,7 +57,7 @@ class NetworkClassifier:
         return probabilities(logits)
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
-        return answers(self.network, images)
+        return predict_in_batches(self.network, images)
 
     def to_stored(self) -> StoredModel:
         """The model as it is written to a file."""
@@ -53,7 +65,7 @@ class NetworkClassifier:
         return StoredModel(self.kind, self.classes, settings, named_weights(self.network))
 
 
-def answers(
+def predict_in_batches(
     network: keras.Model,
     inputs: np.ndarray,
     *,
@@ -130,6 +142,27 @@ def set_named_weights(network: keras.Model, arrays: dict[str, np.ndarray]) -> No
         )
     for weight in network.weights:
         weight.assign(arrays[weight.path])
+
+
+def output_units(n_classes: int) -> int:
+    """Units of a network's last layer: one for two classes (as in the lecture), else one each."""
+    return 1 if n_classes == 2 else n_classes
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of the classes.
+
+    Args:
+        logits: float [n, output_units]; a single unit speaks for the second of two classes.
+
+    Returns:
+        float64 [n, classes], rows sum to 1.
+    """
+    logits = logits.astype(np.float64)
+    if logits.shape[1] == 1:
+        return np.hstack([expit(-logits), expit(logits)])
+    spread: np.ndarray = softmax(logits, axis=1)
+    return spread
 
 
 def make_repeatable(seed: int) -> None:

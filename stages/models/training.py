@@ -3,14 +3,16 @@
 import math
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from stages.data.errors import UserError
-from stages.models.backend import keras, tf
-from stages.models.logits import output_units
-from stages.workflow.params import TrainingParams
+from stages.models.network import keras, output_units, tf
+
+if TYPE_CHECKING:
+    from stages.workflow.params import TrainingParams
 
 EpochReport = Callable[[int, dict[str, float]], None]
 SGD_MOMENTUM = 0.9
@@ -82,7 +84,7 @@ class Batches:
 
 
 def compile_network(
-    network: keras.Model, settings: TrainingParams, n_classes: int, steps: int
+    network: keras.Model, settings: "TrainingParams", n_classes: int, steps: int
 ) -> None:
     """Give a network its loss (cross-entropy) and optimizer.
 
@@ -106,7 +108,7 @@ def compile_network(
     )
 
 
-def _optimizer(settings: TrainingParams, steps: int) -> keras.optimizers.Optimizer:
+def _optimizer(settings: "TrainingParams", steps: int) -> keras.optimizers.Optimizer:
     arguments = {"weight_decay": settings.weight_decay or None}
     if settings.weight_averaging:
         arguments |= {"use_ema": True, "ema_momentum": settings.weight_averaging}
@@ -121,7 +123,7 @@ def _optimizer(settings: TrainingParams, steps: int) -> keras.optimizers.Optimiz
 
 
 def _learning_rate(
-    settings: TrainingParams, steps: int
+    settings: "TrainingParams", steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     rising = round(settings.warmup * steps)
     falling = max(steps - rising, 1)
@@ -141,7 +143,7 @@ def train(
     network: keras.Model,
     batches: Batches,
     validation: tuple[np.ndarray, np.ndarray],
-    settings: TrainingParams,
+    settings: "TrainingParams",
     report: EpochReport,
     *,
     epochs_before: int = 0,

@@ -1,16 +1,14 @@
-"""How good predictions are: the usual measures, for two classes or more."""
+"""How good predictions are: the usual measures, for two classes or more, and calibration."""
 
 import numpy as np
-import pandas as pd
+from scipy.special import logit
 from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
 
-from stages.statistics.calibration import (
-    LOWEST_PROBABILITY,
-    calibration_slope,
-    coverage,
-    expected_calibration_error,
-)
 from stages.statistics.intervals import wilson
+
+BINS = 15  # as Guo et al., 2017, and most tables since
+LOWEST_PROBABILITY = 1e-15  # so that a probability of 0 or 1 has log-odds
 
 
 def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -28,7 +26,7 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
         probability of the second class if there are two (Brier, 1950, halved), else summed over the
         classes; ece and adaptive_ece, the expected calibration error; calibration_slope, unless
         there is none; coverage_at_99, the share of images that can be answered with an accuracy of
-        99 % (for all of these see `calibration`).
+        99 % (for all of these see below).
     """
     answers = probabilities.argmax(axis=1)
     binary = probabilities.shape[1] == 2
@@ -63,23 +61,84 @@ def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(-np.log(np.maximum(own, LOWEST_PROBABILITY)).mean())
 
 
-def roc_points(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """The ROC curve: of the second of two classes, else the mean of each class against the rest.
+def expected_calibration_error(
+    labels: np.ndarray, probabilities: np.ndarray, *, adaptive: bool = False
+) -> float:
+    """Mean distance of confidence and accuracy over bins of confidence, weighted by their images.
+
+    The confidence is the probability of the answer. Source: C. Guo et al., "On Calibration of
+    Modern Neural Networks", 2017, equation 3.
+
+    Args:
+        labels: int [n].
+        probabilities: float [n, classes].
+        adaptive: bins of equally many images instead of equal width: a network is sure of nearly
+            all, and most bins of equal width are empty (J. Nixon et al., "Measuring Calibration in
+            Deep Learning", 2019).
+
+    Returns:
+        0 (perfect) to 1.
+    """
+    confidence = probabilities.max(axis=1)
+    gaps = (probabilities.argmax(axis=1) == labels) - confidence
+    if adaptive:
+        bins = np.array_split(gaps[np.argsort(confidence, kind="stable")], BINS)
+    else:
+        upper_edges = np.arange(1, BINS) / BINS
+        of_image = np.searchsorted(upper_edges, confidence)  # an edge belongs to the bin below it
+        bins = [gaps[of_image == number] for number in range(BINS)]
+    return float(sum(abs(each.sum()) for each in bins) / len(labels))
+
+
+def calibration_slope(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
+    """Slope of the logistic regression of the class on the log-odds that a model gives it.
+
+    1 is right; below 1 the model is too sure, above 1 not sure enough. Source: D. R. Cox, "Two
+    further applications of a model for binary regression", Biometrika 45 (1958).
 
     Args:
         labels: int [n].
         probabilities: float [n, classes].
 
     Returns:
-        Columns false_positive_rate and true_positive_rate, rising from 0 to 1.
+        Of the second class if there are two, else the mean over the classes, each against the rest.
+        None where no slope is the best: if the probabilities separate a class from the rest without
+        a mistake, or with nothing but mistakes, the curve fits better the steeper it is.
     """
     n_classes = probabilities.shape[1]
-    positives = [1] if n_classes == 2 else range(n_classes)
-    curves = [metrics.roc_curve(labels == c, probabilities[:, c])[:2] for c in positives]
-    if len(curves) == 1:
-        false_rate, true_rate = curves[0]
-    else:
-        false_rate = np.linspace(0, 1, 201)
-        true_rate = np.mean([np.interp(false_rate, *curve) for curve in curves], axis=0)
-        true_rate[0] = 0.0
-    return pd.DataFrame({"false_positive_rate": false_rate, "true_positive_rate": true_rate})
+    slopes = []
+    for number in [1] if n_classes == 2 else range(n_classes):
+        is_class = labels == number
+        own = probabilities[:, number]
+        inside, outside = own[is_class], own[~is_class]
+        if inside.min() >= outside.max() or inside.max() <= outside.min():
+            return None
+        log_odds = logit(np.clip(own, LOWEST_PROBABILITY, 1 - LOWEST_PROBABILITY))
+        regression = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
+        slopes.append(regression.fit(log_odds[:, None], is_class).coef_[0, 0])
+    return float(np.mean(slopes))
+
+
+def coverage(labels: np.ndarray, probabilities: np.ndarray, accuracy: float) -> float:
+    """Share of the images that a model can answer with an accuracy if it may pass on the others.
+
+    It answers those of which it is surest (Y. Geifman and R. El-Yaniv, "Selective Classification
+    for Deep Neural Networks", 2017). The limit is found on these very images: for new ones choose
+    it with some reserve.
+
+    Args:
+        labels: int [n].
+        probabilities: float [n, classes].
+        accuracy: of the answers given, above 0 to 1.
+
+    Returns:
+        0 (it may answer none) to 1.
+    """
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    right = (probabilities.argmax(axis=1) == labels)[order]
+    accuracies = np.cumsum(right) / np.arange(1, len(labels) + 1)
+    # Images of the same confidence are answered together or not at all.
+    ends = np.append(np.diff(confidence[order]) != 0, True)
+    enough = np.flatnonzero((accuracies >= accuracy) & ends)
+    return float(enough[-1] + 1) / len(labels) if enough.size else 0.0

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from stages.models.augmentation import augment
+from stages.models.cnn import augment
 
 SHIFT = 2
 IMAGES = st.sampled_from([np.uint8, np.float32]).flatmap(

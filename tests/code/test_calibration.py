@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.api import Logit, add_constant
 
-from stages.statistics.calibration import (
+from stages.statistics.classification import (
     BINS,
     calibration_slope,
     coverage,

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from stages.models.backend import keras, tf
-from stages.models.explaining import evidence, feature_maps
+from stages.models.features import evidence, feature_maps
 from stages.models.mobilenet import HEAD, POOL, build_mobilenet
-from stages.models.network import answers, make_repeatable
+from stages.models.network import keras, make_repeatable, predict_in_batches, tf
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
 
@@ -26,7 +25,7 @@ def test_the_evidence_adds_up_to_the_logit() -> None:
     network = network_of(2)
     maps = evidence(network, feature_maps(network, IMAGES), np.zeros(4, int))
     assert maps.shape == (4, 2, 2)
-    logits = answers(network, IMAGES)[:, 0]
+    logits = predict_in_batches(network, IMAGES)[:, 0]
     assert np.ptp(logits) > 0.01, "the network answers differently to different images"
     np.testing.assert_allclose(maps.sum(axis=(1, 2)) + 0.1, logits, atol=1e-4)
 
@@ -47,7 +46,7 @@ def test_the_evidence_is_grad_cam_up_to_a_factor() -> None:
 def test_with_three_classes_the_evidence_is_for_one_against_the_mean() -> None:
     network = network_of(3)
     maps = feature_maps(network, IMAGES)
-    logits = answers(network, IMAGES)
+    logits = predict_in_batches(network, IMAGES)
     for label in range(3):
         found = evidence(network, maps, np.full(4, label)).sum(axis=(1, 2))
         expected = logits[:, label] - logits.mean(axis=1)
@@ -58,4 +57,6 @@ def test_features_are_what_the_head_reads() -> None:
     network = network_of(2)
     kernel, bias = network.get_layer(HEAD).get_weights()
     features = feature_maps(network, IMAGES).mean(axis=(1, 2))
-    np.testing.assert_allclose(features @ kernel + bias, answers(network, IMAGES), atol=1e-4)
+    np.testing.assert_allclose(
+        features @ kernel + bias, predict_in_batches(network, IMAGES), atol=1e-4
+    )

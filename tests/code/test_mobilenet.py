@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from stages.data.errors import UserError
 from stages.data.splits import Split
 from stages.models import finetuning
-from stages.models.backend import keras
 from stages.models.finetuning import FineTuned, finetune
 from stages.models.loading import load_model
 from stages.models.mobilenet import (
@@ -22,7 +21,7 @@ from stages.models.mobilenet import (
     folded,
     load_pretrained,
 )
-from stages.models.network import make_repeatable, named_weights
+from stages.models.network import keras, make_repeatable, named_weights
 from stages.models.storage import save_model
 from stages.models.torch_names import to_keras
 from stages.workflow.params import MobilenetParams, read_params

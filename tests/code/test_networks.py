@@ -9,10 +9,9 @@ import pytest
 
 from stages.data.errors import UserError
 from stages.data.splits import Split
-from stages.models.backend import keras
 from stages.models.cnn import build_cnn, first_filters, response_maps, train_cnn
 from stages.models.loading import load_model
-from stages.models.network import NetworkClassifier, make_repeatable, named_weights
+from stages.models.network import NetworkClassifier, keras, make_repeatable, named_weights
 from stages.models.storage import HEADER, save_model
 from stages.models.training import Batches, compile_network, targets, train
 from stages.workflow.params import CnnRecipe, read_params

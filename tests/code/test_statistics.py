@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.stats import binomtest, bootstrap
 
-from stages.models.logits import output_units, probabilities
+from stages.models.network import output_units, probabilities
 from stages.statistics.classification import (
     classification_metrics,
     roc_points,

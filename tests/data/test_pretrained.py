@@ -8,8 +8,8 @@ from PIL import Image
 
 from stages.data.cifar10 import CLASS_NAMES, obtain_cifar10
 from stages.data.mobilenet_weights import WHEEL, obtain_mobilenet_weights
-from stages.models.backend import keras
 from stages.models.mobilenet import POOL, build_mobilenet, load_pretrained
+from stages.models.network import keras
 from stages.models.torch_names import to_keras
 from tests.data.reference_mobilenet import KERAS_PADDING, Reference, enlarged
 from tests.raw_files import raw_file

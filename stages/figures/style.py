@@ -1,4 +1,4 @@
-"""The look that pictures of results share: legible when shrunk, in gray and to the colour-blind.
+"""The style that pictures share: legible when shrunk, in gray and to the colour-blind.
 
 What tells things apart is never colour alone: a model has its colour, marker and line style, a
 class its colour, marker and hatch.
@@ -7,6 +7,7 @@ class its colour, marker and hatch.
 import functools
 import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec
 
 from matplotlib import style
@@ -16,7 +17,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from stages.figures.drawing import DOTS_PER_INCH
+from stages.data.files import replacing
+
+DOTS_PER_INCH = 100
 
 # Okabe & Ito, 2008, without the yellow, which is too pale for lines on white; an order in which
 # neighbours also differ in gray. From the eighth class on, markers and hatches tell.
@@ -30,7 +33,7 @@ WIDTH = 8.4  # inches of a full picture: 840 dots, about what a page on GitHub s
 MARGIN = 0.12  # inches left of a title
 PANELS_IN_A_ROW = 3
 TITLE_POINTS = 12.0
-LOOK: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "figure.dpi": DOTS_PER_INCH,
     "figure.titlesize": TITLE_POINTS,
     "figure.titleweight": "bold",
@@ -63,12 +66,12 @@ LOOK: dict[str, Any] = {
 P = ParamSpec("P")
 
 
-def with_look(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Make a function draw in this look, whatever the person's matplotlibrc says."""
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Make a function draw in this style, whatever the person's matplotlibrc says."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with style.context(["default", LOOK]):
+        with style.context(["default", STYLE]):
             figure = draw(*args, **kwargs)
             if engine := figure.get_layout_engine():
                 engine.execute(figure)  # once: saving would do it twice
@@ -79,10 +82,10 @@ def with_look(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 class _Figure(Figure):
-    """A figure that keeps its look when it is saved: some of it is read only then."""
+    """A figure that keeps its style when it is saved: some of it is read only then."""
 
     def draw(self, renderer: RendererBase) -> None:
-        with style.context(["default", LOOK]):
+        with style.context(["default", STYLE]):
             super().draw(renderer)
 
 
@@ -101,6 +104,12 @@ def new_figure(title: str, width: float, height: float, *, arranged: bool = True
     height_of_title = {} if arranged else {"y": 1 - 0.08 / height, "va": "top"}
     figure.suptitle(text, x=MARGIN / width, ha="left", **height_of_title)
     return figure
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG, without date or version of the software in it."""
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
 
 
 def title_lines(title: str, width: float) -> list[str]:
@@ -152,7 +161,7 @@ def panel_grid(
     return figure, list(axes.flat[: len(titles)])
 
 
-def line_look(position: int) -> dict[str, Any]:
+def line_style(position: int) -> dict[str, Any]:
     """Colour and line style of the model at this position."""
     return {
         "color": COLORS[position % len(COLORS)],
@@ -160,7 +169,7 @@ def line_look(position: int) -> dict[str, Any]:
     }
 
 
-def marker_look(position: int) -> dict[str, Any]:
+def marker_style(position: int) -> dict[str, Any]:
     """Colour and marker of the model or class at this position."""
     return {
         "color": COLORS[position % len(COLORS)],
@@ -168,7 +177,7 @@ def marker_look(position: int) -> dict[str, Any]:
     }
 
 
-def patch_look(position: int) -> dict[str, Any]:
+def patch_style(position: int) -> dict[str, Any]:
     """Fill, edge and hatch of the class at this position."""
     color = COLORS[position % len(COLORS)]
     return {

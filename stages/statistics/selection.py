@@ -1,4 +1,4 @@
-"""Which photos are shown: sure mistakes, unsure hits, and labels that all models contradict.
+"""Which images are worth a look: sure mistakes, unsure hits, labels that all models contradict.
 
 Each function gives positions of images, the most telling first.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def sure_mistakes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Images answered wrongly, the most confident answer first.
+    """Images predicted wrongly, the most confident prediction first.
 
     Args:
         labels: int [n].
@@ -23,25 +23,27 @@ def sure_mistakes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def unsure_hits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Images answered rightly, the least confident answer first; arguments as above."""
+    """Images predicted rightly, the least confident prediction first; arguments as above."""
     right = np.flatnonzero(probabilities.argmax(axis=1) == labels)
     return _sorted(right, probabilities.max(axis=1))
 
 
 def joint_contradictions(labels: np.ndarray, predicted: Sequence[np.ndarray]) -> np.ndarray:
-    """Images for which all models give the same answer and the label says another.
+    """Images for which all models predict the same class and the label is another.
 
     Args:
         labels: int [n].
         predicted: float [n, classes] of each model.
 
     Returns:
-        int [m], positions, the highest mean probability of the answer first.
+        int [m], positions, the highest mean probability of the prediction first.
     """
-    answers = np.stack([probabilities.argmax(axis=1) for probabilities in predicted])
-    contradicted = np.flatnonzero((answers == answers[0]).all(axis=0) & (answers[0] != labels))
+    predictions = np.stack([probabilities.argmax(axis=1) for probabilities in predicted])
+    contradicted = np.flatnonzero(
+        (predictions == predictions[0]).all(axis=0) & (predictions[0] != labels)
+    )
     mean = np.mean(predicted, axis=0)
-    return _sorted(contradicted, -mean[np.arange(len(labels)), answers[0]])
+    return _sorted(contradicted, -mean[np.arange(len(labels)), predictions[0]])
 
 
 def _sorted(positions: np.ndarray, by: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pictures of what the models answer to the single images."""
+"""Pictures of what the models predict for the single images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,24 +8,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from sklearn.metrics import confusion_matrix
 
-from stages.figures.look import (
+from stages.figures.style import (
     INK,
     WIDTH,
     legend_below,
-    marker_look,
+    marker_style,
     new_figure,
     panel_grid,
-    patch_look,
+    patch_style,
     percent,
     percent_ticks,
-    with_look,
+    styled,
 )
 
 SCORE_BINS = 25
 MOST_FILLED = 3  # filled histograms of more classes would hide each other
 
 
-@with_look
+@styled
 def confusion(
     labels: np.ndarray, predicted: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> Figure:
@@ -40,8 +40,8 @@ def confusion(
     title = f"What is taken for what: {len(labels):,} test images"
     figure, axes = panel_grid(title, list(predicted), "actual class", side + 1.0, side + 0.7)
     for axis, probabilities in zip(axes, predicted.values(), strict=True):
-        answers = probabilities.argmax(axis=1)
-        counts = confusion_matrix(labels, answers, labels=range(len(classes)))
+        predictions = probabilities.argmax(axis=1)
+        counts = confusion_matrix(labels, predictions, labels=range(len(classes)))
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(counts):
@@ -57,13 +57,13 @@ def confusion(
             )
         axis.set_xticks(range(len(classes)), classes)
         axis.set_yticks(range(len(classes)), classes, rotation=90, va="center")
-        axis.set_xlabel("answer")
+        axis.set_xlabel("predicted class")
         axis.tick_params(length=0)
         axis.grid(visible=False)
     return figure
 
 
-@with_look
+@styled
 def score_histograms(
     labels: np.ndarray, predicted: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> Figure:
@@ -102,7 +102,7 @@ def _stairs(
     axis: Axes, counts: np.ndarray, edges: np.ndarray, label: int, name: str, *, filled: bool
 ) -> None:
     nothing = 0.5  # where the logarithmic axis begins
-    look = patch_look(label) if filled else marker_look(label)
+    look = patch_style(label) if filled else marker_style(label)
     look.pop("marker", None)
     axis.stairs(
         np.maximum(counts, nothing),
@@ -116,7 +116,7 @@ def _stairs(
     )
 
 
-@with_look
+@styled
 def feature_map(
     points: np.ndarray,
     labels: np.ndarray,
@@ -129,7 +129,7 @@ def feature_map(
     Args:
         points: float [n, 2].
         labels: int [n].
-        right: bool [n], whether the model's answer is right.
+        right: bool [n], whether the model's prediction is right.
         classes: their names.
         explained: shares of the variance along the two components.
     """
@@ -147,7 +147,7 @@ def feature_map(
             linewidths=0.4,
             edgecolors="white",
             label=f"{name} ({len(own):,})",
-            **marker_look(label),
+            **marker_style(label),
         )
     mistakes = points[~right]
     axis.scatter(

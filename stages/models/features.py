@@ -1,10 +1,30 @@
-"""What a fine-tuned MobileNet sees: its features of images, and which part of them decides."""
+"""What the MobileNet sees: its features of images, and which part of them decides."""
 
 import numpy as np
 
-from stages.models.backend import keras
-from stages.models.mobilenet import HEAD, POOL
-from stages.models.network import answers
+from stages.models.mobilenet import HEAD, POOL, build_pretrained
+from stages.models.network import keras, predict_in_batches
+
+
+def pooled_features(
+    images: np.ndarray, pretrained: dict[str, np.ndarray], input_size: int
+) -> np.ndarray:
+    """What the convolutional layers say of images, as a mean over each image.
+
+    Args:
+        images: uint8 [n, 32, 32, 3].
+        pretrained: weights by `layer/weight` and `variant`, as `fetch_mobilenet` writes them.
+        input_size: side in pixels to which images are enlarged, a multiple of 32.
+
+    Returns:
+        float32 [n, 1280].
+
+    Raises:
+        UserError: the weights do not fit.
+    """
+    network, _ = build_pretrained(pretrained, n_classes=2, input_size=input_size, dropout=0.0)
+    convolutions = keras.Model(network.input, network.get_layer(POOL).output)
+    return predict_in_batches(convolutions, images, progress="pretrained features")
 
 
 def feature_maps(network: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -19,7 +39,7 @@ def feature_maps(network: keras.Model, images: np.ndarray) -> np.ndarray:
         the head makes its logits.
     """
     last = network.get_layer(POOL).input
-    return answers(keras.Model(network.input, last), images)
+    return predict_in_batches(keras.Model(network.input, last), images)
 
 
 def evidence(network: keras.Model, maps: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -7,25 +7,25 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.figures.look import (
+from stages.figures.style import (
     INK,
     PALE_INK,
     PANELS_IN_A_ROW,
     WIDTH,
     legend_below,
-    marker_look,
+    marker_style,
     new_figure,
     percent,
     percent_ticks,
     shade_rows,
-    with_look,
+    styled,
 )
 from stages.statistics.intervals import wilson
 
 CONFIDENCE_BINS = 10
 
 
-@with_look
+@styled
 def accuracy_intervals(
     measured: Mapping[str, tuple[float, float, float]], images: int | None = None
 ) -> Figure:
@@ -60,7 +60,7 @@ def accuracy_intervals(
     return figure
 
 
-@with_look
+@styled
 def robustness(shares: Mapping[str, Mapping[str, float]], images: int) -> Figure:
     """Accuracy of each model on changed photos; a dotted line leads down from "unchanged".
 
@@ -75,7 +75,7 @@ def robustness(shares: Mapping[str, Mapping[str, float]], images: int) -> Figure
     axis = figure.subplots()
     shade_rows(axis, len(changes))
     for position, (model, by_change) in enumerate(shares.items()):
-        look = marker_look(position)
+        look = marker_style(position)
         unchanged = by_change[changes[0]]
         axis.axvline(unchanged, color=look["color"], linestyle=":", linewidth=1.2)
         axis.plot([], [], linestyle="none", markersize=7, label=model, **look)
@@ -95,7 +95,7 @@ def _interval(
     axis: Axes, row: float, share: float, ends: tuple[float, float], position: int
 ) -> None:
     """A share as the marker of the model at this position, with its interval, in a row."""
-    look = marker_look(position)
+    look = marker_style(position)
     # Rounded inputs can leave the share outside by the last digit.
     reach = [[max(share - ends[0], 0.0)], [max(ends[1] - share, 0.0)]]
     axis.errorbar(
@@ -120,7 +120,7 @@ def _rows(axis: Axes, names: list[str]) -> None:
     axis.xaxis.set_major_formatter(percent_ticks())
 
 
-@with_look
+@styled
 def reliability(labels: np.ndarray, predicted: Mapping[str, np.ndarray]) -> Figure:
     """Reliability diagrams of the confidence, the highest probability (Guo et al., 2017).
 
@@ -166,7 +166,7 @@ def _reliability_diagram(axis: Axes, binned: pd.DataFrame, lowest: float, positi
         linestyle="none",
         markersize=6,
         elinewidth=1.4,
-        **marker_look(position),
+        **marker_style(position),
     )
     axis.set(xlim=(lowest - 0.02, 1.02), ylim=(-0.02, 1.02))
     axis.yaxis.set_major_formatter(percent_ticks())
@@ -179,7 +179,7 @@ def _confidence_histogram(axis: Axes, binned: pd.DataFrame, lowest: float, posit
         binned["images"] / binned["images"].sum(),
         width=(1 - lowest) / CONFIDENCE_BINS,
         align="edge",
-        facecolor=(marker_look(position)["color"], 0.5),
+        facecolor=(marker_style(position)["color"], 0.5),
         edgecolor=INK,
         linewidth=0.6,
     )
