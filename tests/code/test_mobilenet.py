@@ -239,8 +239,7 @@ def finetune_small(arrays: dict[str, np.ndarray], **changes: Any) -> FineTuned:
         draw_split(24, 0),
         draw_split(10, 1),
         ["automobile", "truck"],
-        arrays,
-        "torch",
+        {**arrays, "variant": np.array("torch")},
         params(**changes),
         lambda *_: None,
     )
