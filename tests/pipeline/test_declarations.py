@@ -17,10 +17,10 @@ from tests.imports import imported_files, imported_packages
 ROOT = Path(__file__).resolve().parents[2]
 STAGES: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 LIBRARIES: dict[str, str] = YAML(typ="safe").load(ROOT / "libraries.yaml")
-PACKAGES = {
+PACKAGES = {  # where a library is imported by another name
     "scikit-learn": "sklearn",
     "pillow": "PIL",
-}  # where a library is imported by another name
+}
 WITHOUT_TENSORFLOW = ("fetch_cifar10", "prepare", "train_baseline", "fetch_mobilenet", "draw")
 HEAVY = ("tensorflow", "mlflow", "pandas", "sklearn", "git", "matplotlib")
 
