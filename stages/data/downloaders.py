@@ -45,7 +45,8 @@ def http(source: Source, target: Path) -> None:
     try:
         store.fetch(target.name, downloader=pooch.HTTPDownloader(clock, timeout=SILENCE_SECONDS))
     except (requests.RequestException, ValueError) as error:  # ValueError: a wrong hash
-        raise FetchError(re.split(r"Caused by \w+\(", str(error))[-1]) from error
+        innermost = re.sub(r'.*Caused by \w+\("?(.*?)"?\)+$', r"\1", str(error))
+        raise FetchError(innermost) from error
 
 
 def npm_pack(source: Source, target: Path) -> None:

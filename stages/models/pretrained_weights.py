@@ -8,13 +8,6 @@ from stages.data.errors import UserError
 from stages.data.files import file_hash
 from stages.data.mobilenet_weights import decode_checkpoint, obtain_state_dict
 
-_NORM_WEIGHTS = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "moving_mean",
-    "running_var": "moving_variance",
-}
-
 
 def obtain_mobilenet(
     weights: str, sha256: str | None, folder: Path
@@ -79,31 +72,33 @@ def to_keras(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     names = _keras_names()
     passed_over = ("classifier", "num_batches_tracked")
-    given = {name for name in state if not any(part in name for part in passed_over)}
+    given = {name for name in state if not any(part in str(name) for part in passed_over)}
     if strange := given ^ names.keys():
         wrong = f"{min(strange)} is {'missing' if min(strange) in names else 'left over'}"
         raise UserError(f"these are not the weights of a MobileNetV2: {wrong}")
     renamed = {}
     for old, new in names.items():
         axes = (2, 3, 0, 1) if new.endswith("depthwise/kernel") else (2, 3, 1, 0)
-        kernel = new.endswith("/kernel")
-        renamed[new] = np.ascontiguousarray(state[old].transpose(axes) if kernel else state[old])
+        array = state[old].transpose(axes) if new.endswith("/kernel") else state[old]
+        renamed[new] = np.ascontiguousarray(array)
     return renamed
 
 
 def _keras_names() -> dict[str, str]:
     """Keras's name of each array of PyTorch's."""
     layers = [("features.0", 0, "Conv1", "bn_Conv1")]
-    for block in range(17):
+    for block in range(17):  # of inverted residuals
         prefix = f"block_{block}" if block else "expanded_conv"
         for number, part in enumerate(["expand", "depthwise", "project"][0 if block else 1 :]):
             # In PyTorch a block is a sequence: convolution, normalization, ReLU6, and so on.
             layer = f"{prefix}_{part}"
             layers.append((f"features.{block + 1}.conv", 3 * number, layer, f"{layer}_BN"))
     layers.append(("features.18", 0, "Conv_1", "Conv_1_bn"))
+    torch_norm = ("weight", "bias", "running_mean", "running_var")
+    keras_norm = ("gamma", "beta", "moving_mean", "moving_variance")
     names = {}
     for sequence, position, layer, norm in layers:
         names[f"{sequence}.{position}.weight"] = f"{layer}/kernel"
-        for old, new in _NORM_WEIGHTS.items():
+        for old, new in zip(torch_norm, keras_norm, strict=True):
             names[f"{sequence}.{position + 1}.{old}"] = f"{norm}/{new}"
     return names
