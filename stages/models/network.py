@@ -40,7 +40,7 @@ class NetworkClassifier:
         classes: names of the classes.
         settings: arguments of the function that builds `network` (see `from_stored`).
         network: from images uint8 [n, 32, 32, 3] to logits float32 [n, output_units].
-        average_with_mirror: whether a prediction is the average over the image and its mirror image.
+        average_with_mirror: whether a prediction is the mean over an image and its mirror image.
     """
 
     kind: str
