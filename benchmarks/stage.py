@@ -24,7 +24,6 @@ params = read_params()
 classes: list[str] = [*params.data.classes]
 training, test = read_split("train"), read_split("test")
 pretrained = read_arrays(PRETRAINED)
-variant = pretrained.pop("variant").item()
 
 start = time.perf_counter()
 
@@ -39,6 +38,6 @@ def report(epoch: int, measures: dict[str, float]) -> None:
 if sys.argv[1:] == ["cnn"]:
     train_cnn(training, test, classes, params.cnn.chosen, params.cnn.seed, report)
 elif sys.argv[1:] == ["mobilenet"]:
-    finetune(training, test, classes, pretrained, variant, params.mobilenet, report)
+    finetune(training, test, classes, pretrained, params.mobilenet, report)
 else:
     sys.exit(__doc__)

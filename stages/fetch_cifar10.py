@@ -7,8 +7,9 @@ Writes data/cifar10.npz: train_images, train_labels, test_images, test_labels.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.data.cifar10 import obtain_cifar10, verify_content
-from stages.data.download import RAW_FOLDER
+from stages.data.cifar10 import verify_content
+from stages.data.cifar10_sources import obtain_cifar10
+from stages.data.fetching import RAW_FOLDER
 from stages.data.files import write_arrays
 
 if TYPE_CHECKING:

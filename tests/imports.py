@@ -54,4 +54,4 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
 
 def _path_of(module: str, root: Path) -> Path | None:
     path = root / (module.replace(".", "/") + ".py")
-    return path if module.split(".")[0] == PACKAGE and path.is_file() else None
+    return path if module.split(".", maxsplit=1)[0] == PACKAGE and path.is_file() else None

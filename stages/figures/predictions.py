@@ -38,7 +38,7 @@ def confusion(
     """
     side = max(0.8 * len(classes), 2.0)
     title = f"What is taken for what: {len(labels):,} test images"
-    figure, axes = panel_grid(title, list(predicted), "actual class", side + 1.0, side + 0.7)
+    figure, axes = panel_grid(title, list(predicted), "actual class", side + 1.1, side + 0.65)
     for axis, probabilities in zip(axes, predicted.values(), strict=True):
         predictions = probabilities.argmax(axis=1)
         counts = confusion_matrix(labels, predictions, labels=range(len(classes)))
@@ -57,7 +57,7 @@ def confusion(
             )
         axis.set_xticks(range(len(classes)), classes)
         axis.set_yticks(range(len(classes)), classes, rotation=90, va="center")
-        axis.set_xlabel("predicted class")
+        axis.set_xlabel("prediction")
         axis.tick_params(length=0)
         axis.grid(visible=False)
     return figure

@@ -88,7 +88,7 @@ def fit_least_squares(
 def sharpened(
     classifier: LeastSquaresClassifier, images: np.ndarray, labels: np.ndarray
 ) -> LeastSquaresClassifier:
-    """Choose the sharpness that gives these images the lowest log loss; no answer changes.
+    """Choose the sharpness that gives these images the lowest log loss; no prediction changes.
 
     Least squares gives scores, not probabilities. One factor before the softmax, "temperature
     scaling" (Guo et al., 2017, section 4.2), makes them comparable with the networks'.

@@ -147,7 +147,7 @@ def first_filters(network: keras.Model) -> np.ndarray:
 
 
 def response_maps(network: keras.Model, image: np.ndarray) -> dict[str, np.ndarray]:
-    """What each convolution answers to an image, after pooling and ReLU.
+    """How each convolution responds to an image, after pooling and ReLU.
 
     Args:
         network: made by `build_cnn`.

@@ -1,7 +1,7 @@
 """Transfer learning: the head first, then the upper blocks with it.
 
 The lower blocks stay as pretrained. They are run once on each distinct input (an image and its
-mirror image) and their answers are kept in memory, so that an epoch costs the upper blocks alone.
+mirror image) and their outputs are kept in memory, so that an epoch costs the upper blocks alone.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class FineTuned:
 
 @dataclass(frozen=True)
 class _Views:
-    """What a part of the network answers to the images of a split, as they are and mirrored.
+    """What a part of the network gives for the images of a split, as they are and mirrored.
 
     Attributes:
         plain: [n, ...], any float dtype.
@@ -59,7 +59,7 @@ class _Views:
     mirrored: np.ndarray
 
     def through(self, part: keras.Model, name: str, dtype: type) -> "_Views":
-        """What the next part answers to these."""
+        """What the next part gives for these."""
         title = f"{part.name}, {name}"
         return _Views(
             predict_in_batches(part, self.plain, dtype=dtype, progress=title),
@@ -86,7 +86,7 @@ def finetune(
         report: called after each epoch.
 
     Raises:
-        UserError: the answers of the frozen blocks would not fit the memory limit.
+        UserError: the outputs of the frozen blocks would not fit the memory limit.
     """
     make_repeatable(params.seed)
     network, settings = build_pretrained(
@@ -107,8 +107,8 @@ def finetune(
     return FineTuned(
         classifier,
         curves,
-        _answers(parts, learn_from, params),
-        _answers(parts, measure_on, params),
+        _probabilities(parts, learn_from, params),
+        _probabilities(parts, measure_on, params),
     )
 
 
@@ -117,7 +117,7 @@ def _check_memory(frozen: keras.Model, n_images: int) -> None:
     needed = 2 * n_images * values * np.dtype(np.float16).itemsize / GIB
     if needed > FEATURES_LIMIT_GIB:
         raise UserError(
-            f"params.yaml: mobilenet: the answers of the frozen blocks need {needed:.1f} GiB, more "
+            f"params.yaml: mobilenet: the outputs of the frozen blocks need {needed:.1f} GiB, more "
             f"than {FEATURES_LIMIT_GIB:g}; raise mobilenet.first_trainable_block or lower "
             "mobilenet.input_size"
         )
@@ -176,8 +176,8 @@ def _train(
     return train(part, batches, validation, params, report, epochs_before=epochs_before)
 
 
-def _answers(parts: Parts, views: _Views, params: "TrainingParams") -> np.ndarray:
-    """Probabilities that the classifier gives, from the answers of the frozen blocks."""
+def _probabilities(parts: Parts, views: _Views, params: "TrainingParams") -> np.ndarray:
+    """Probabilities that the classifier gives, from the outputs of the frozen blocks."""
     logits = views.through(parts.trainable, "measuring", np.float32)
     if not params.average_with_mirror:
         return probabilities(logits.plain)

@@ -40,7 +40,7 @@ class NetworkClassifier:
         classes: names of the classes.
         settings: arguments of the function that builds `network` (see `from_stored`).
         network: from images uint8 [n, 32, 32, 3] to logits float32 [n, output_units].
-        average_with_mirror: whether an answer is the average over the image and its mirror image.
+        average_with_mirror: whether a prediction is the mean over an image and its mirror image.
     """
 
     kind: str
@@ -72,12 +72,12 @@ def predict_in_batches(
     dtype: type = np.float32,
     progress: str | None = None,
 ) -> np.ndarray:
-    """What a network, or a part of one, answers.
+    """What a network, or a part of one, gives for its inputs.
 
     Args:
         network: with one input and one output.
         inputs: [n, ...].
-        dtype: in which the answers are kept.
+        dtype: in which the outputs are kept.
         progress: title of a progress bar on a terminal; None for no bar.
 
     Returns:
@@ -86,7 +86,7 @@ def predict_in_batches(
     kept = np.empty((len(inputs), *network.output.shape[1:]), dtype)
     network.make_predict_function()  # once, before the threads want it
 
-    def answer(start: int) -> None:
+    def predict(start: int) -> None:
         batch = slice(start, start + PREDICTION_BATCH)
         kept[batch] = network.predict_on_batch(inputs[batch])
 
@@ -97,7 +97,7 @@ def predict_in_batches(
             total=len(inputs), desc=progress, unit="images", disable=None if progress else True
         ) as bar,
     ):
-        for _ in pool.map(answer, starts):
+        for _ in pool.map(predict, starts):
             bar.update(PREDICTION_BATCH)
     return kept
 

@@ -4,7 +4,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from stages.data.cifar10 import BATCH_SHA256, SOURCES
+from stages.data.cifar10 import BATCH_SHA256
+from stages.data.cifar10_sources import SOURCES
 from stages.data.errors import UserError
 from stages.data.mobilenet_weights import MEMBER, MEMBER_SHA256, WHEEL
 from stages.results.reading import Results

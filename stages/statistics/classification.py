@@ -25,24 +25,24 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
         classes, each against the rest; log_loss in nats; brier, the squared error of the
         probability of the second class if there are two (Brier, 1950, halved), else summed over the
         classes; ece and adaptive_ece, the expected calibration error; calibration_slope, unless
-        there is none; coverage_at_99, the share of images that can be answered with an accuracy of
+        there is none; coverage_at_99, the share of images that can be predicted with an accuracy of
         99 % (for all of these see below).
     """
-    answers = probabilities.argmax(axis=1)
+    predictions = probabilities.argmax(axis=1)
     binary = probabilities.shape[1] == 2
     average = "binary" if binary else "macro"
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        labels, answers, average=average, zero_division=0.0
+        labels, predictions, average=average, zero_division=0.0
     )
     scores = probabilities[:, 1] if binary else probabilities
-    right = answers == labels
+    right = predictions == labels
     low, high = wilson(int(right.sum()), len(labels))
     slope = calibration_slope(labels, probabilities)
     return {
         "accuracy": float(right.mean()),
         "accuracy_ci_low": low,
         "accuracy_ci_high": high,
-        "balanced_accuracy": float(metrics.balanced_accuracy_score(labels, answers)),
+        "balanced_accuracy": float(metrics.balanced_accuracy_score(labels, predictions)),
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
@@ -66,7 +66,7 @@ def expected_calibration_error(
 ) -> float:
     """Mean distance of confidence and accuracy over bins of confidence, weighted by their images.
 
-    The confidence is the probability of the answer. Source: C. Guo et al., "On Calibration of
+    The confidence is the probability of the prediction. Source: C. Guo et al., "On Calibration of
     Modern Neural Networks", 2017, equation 3.
 
     Args:
@@ -120,25 +120,25 @@ def calibration_slope(labels: np.ndarray, probabilities: np.ndarray) -> float | 
 
 
 def coverage(labels: np.ndarray, probabilities: np.ndarray, accuracy: float) -> float:
-    """Share of the images that a model can answer with an accuracy if it may pass on the others.
+    """Share of the images that a model can predict with an accuracy if it may pass on the others.
 
-    It answers those of which it is surest (Y. Geifman and R. El-Yaniv, "Selective Classification
+    It predicts those of which it is surest (Y. Geifman and R. El-Yaniv, "Selective Classification
     for Deep Neural Networks", 2017). The limit is found on these very images: for new ones choose
     it with some reserve.
 
     Args:
         labels: int [n].
         probabilities: float [n, classes].
-        accuracy: of the answers given, above 0 to 1.
+        accuracy: of the predictions made, above 0 to 1.
 
     Returns:
-        0 (it may answer none) to 1.
+        0 (it may predict none) to 1.
     """
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     right = (probabilities.argmax(axis=1) == labels)[order]
     accuracies = np.cumsum(right) / np.arange(1, len(labels) + 1)
-    # Images of the same confidence are answered together or not at all.
+    # Images of the same confidence are predicted together or not at all.
     ends = np.append(np.diff(confidence[order]) != 0, True)
     enough = np.flatnonzero((accuracies >= accuracy) & ends)
     return float(enough[-1] + 1) / len(labels) if enough.size else 0.0

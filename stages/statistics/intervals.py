@@ -12,7 +12,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     Journal of the American Statistical Association 22 (1927).
 
     Args:
-        right: images answered rightly.
+        right: images predicted rightly.
         n: images in all, at least 1.
     """
     share, square = right / n, NORMAL_975**2 / n

@@ -47,7 +47,7 @@ def doubtful_labels(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
     """Images whose label is doubtful, the least credible first.
 
     Confident learning, as cleanlab does it: how often one class bears the name of another is
-    estimated from the answers that are surer than the class's mean, and so many are named (C.
+    estimated from the predictions that are surer than the class's mean, and so many are named (C.
     Northcutt et al., "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021).
 
     Args:

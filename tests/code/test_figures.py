@@ -14,24 +14,24 @@ from matplotlib.text import Text
 from PIL import Image
 from sklearn import metrics
 
-from stages.figures.answers import confusion, feature_map, score_histograms
 from stages.figures.curves import learning_curves, roc_and_precision_recall
-from stages.figures.drawing import save_figure
-from stages.figures.photos import captioned_grid, evidence_grid
-from stages.figures.quality import (
+from stages.figures.intervals import (
     accuracy_intervals,
     confidence_bins,
     reliability,
     robustness,
 )
+from stages.figures.photos import captioned_grid, evidence_grid, image_grid
+from stages.figures.predictions import confusion, feature_map, score_histograms
+from stages.figures.style import save_figure
 
 CLASSES = ["automobile", "truck", "airplane", "bird", "cat", "deer", "dog", "frog", "horse", "ship"]
 TITLES = ["least squares, gray pixels", "CNN", "MobileNetV2, fine-tuned"]
 CHANGES = ["unchanged", "mirrored", "less_contrast", "noise"]
 
 
-def answers(n: int, n_classes: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Labels, and answers of three models, each better than the one before."""
+def predictions(n: int, n_classes: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Labels, and predictions of three models, each better than the one before."""
     generator = np.random.default_rng(n_classes)
     labels = np.arange(n) % n_classes
     logits = generator.normal(size=(len(TITLES), n, n_classes))
@@ -52,7 +52,7 @@ def captions(n: int) -> list[str]:
 
 
 def pictures(n_classes: int, n: int = 300) -> dict[str, Callable[[], Figure]]:
-    labels, predicted = answers(n, n_classes)
+    labels, predicted = predictions(n, n_classes)
     classes = CLASSES[:n_classes]
     right = predicted[TITLES[-1]].argmax(axis=1) == labels
     points = np.random.default_rng(0).normal(size=(n, 2))
@@ -77,7 +77,10 @@ def pictures(n_classes: int, n: int = 300) -> dict[str, Callable[[], Figure]]:
         "scores": lambda: score_histograms(labels, predicted, classes),
         "map": lambda: feature_map(points, labels, right, classes, (0.34, 0.12)),
         "photos": lambda: captioned_grid(photos(11), captions(11), "CNN: its 11 mistakes"),
-        "evidence": lambda: evidence_grid(photos(6), maps, captions(6), "What speaks for a truck"),
+        "evidence": lambda: evidence_grid(
+            photos(6), maps, captions(6), "What speaks for a truck", ("truck", "automobile")
+        ),
+        "grid": lambda: image_grid([photos(5), photos(3)], classes[:2], "Training images"),
     }
 
 
@@ -154,7 +157,7 @@ def test_more_than_two_classes_are_legible(name: str, n_classes: int) -> None:
 
 @pytest.mark.parametrize("name", ["reliability", "confusion"])
 def test_more_models_than_a_row_holds_are_legible(name: str) -> None:
-    labels, predicted = answers(50, 2)
+    labels, predicted = predictions(50, 2)
     more = {**predicted, "another model": predicted[TITLES[0]]}
     draw = {
         "reliability": lambda: reliability(labels, more),
@@ -171,7 +174,7 @@ def test_a_single_image_can_be_looked_at(name: str) -> None:
 
 
 def test_curves_without_a_class_are_an_error_and_not_an_empty_picture() -> None:
-    labels, predicted = answers(30, 3)
+    labels, predicted = predictions(30, 3)
     with pytest.raises(ValueError, match="none of class 2"):
         roc_and_precision_recall(np.minimum(labels, 1), predicted)
 
@@ -209,7 +212,7 @@ def test_each_change_of_the_photos_has_its_row_and_each_model_its_mark() -> None
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_the_drawn_curves_are_those_of_scikit_learn(n_classes: int) -> None:
-    labels, predicted = answers(300, n_classes)
+    labels, predicted = predictions(300, n_classes)
     figure = picture("roc", n_classes)
     roc, precision_recall = figure.axes[:2]
     positives = [1] if n_classes == 2 else range(n_classes)
@@ -234,7 +237,7 @@ def test_the_drawn_curves_are_those_of_scikit_learn(n_classes: int) -> None:
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_confusion_has_a_cell_for_each_pair_of_classes(n_classes: int) -> None:
-    labels, predicted = answers(300, n_classes)
+    labels, predicted = predictions(300, n_classes)
     figure = picture("confusion", n_classes)
     for axis, probabilities in zip(figure.axes, predicted.values(), strict=False):
         counts = metrics.confusion_matrix(labels, probabilities.argmax(axis=1))
@@ -246,7 +249,7 @@ def test_confusion_has_a_cell_for_each_pair_of_classes(n_classes: int) -> None:
 
 
 def test_score_histograms_count_every_image() -> None:
-    labels, _ = answers(300, 2)
+    labels, _ = predictions(300, 2)
     figure = picture("scores")
     for axis in figure.axes:
         for label, steps in enumerate(axis.patches):
@@ -299,7 +302,7 @@ def test_no_mistakes_are_shown_as_none() -> None:
     maps = np.zeros((0, 4, 4))
     for figure in (
         captioned_grid(empty, [], "Mistakes of a model"),
-        evidence_grid(empty, maps, [], "Mistakes of a model"),
+        evidence_grid(empty, maps, [], "Mistakes of a model", ("truck", "automobile")),
     ):
         assert_legible(figure)
         assert "none" in words(figure)
@@ -349,7 +352,7 @@ def test_evidence_of_all_photos_has_one_scale_around_0() -> None:
 
 
 def test_evidence_for_each_class_has_its_color_and_none_leaves_the_photo() -> None:
-    figure = evidence_grid(photos(1), np.ones((1, 2, 2)), captions(1), "Evidence")
+    figure = evidence_grid(photos(1), np.ones((1, 2, 2)), captions(1), "Evidence", ("a", "b"))
     colors = figure.axes[0].images[-1].get_cmap()
     first, none, second = colors(1.0), colors(0.5), colors(0.0)
     assert first[0] > first[2]  # orange

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.data.errors import UserError
+from stages.data.files import file_hash
 from stages.data.splits import Split
 from stages.models import finetuning
 from stages.models.finetuning import FineTuned, finetune
@@ -22,8 +23,8 @@ from stages.models.mobilenet import (
     load_pretrained,
 )
 from stages.models.network import keras, make_repeatable, named_weights
+from stages.models.pretrained_weights import obtain_mobilenet, to_keras
 from stages.models.storage import save_model
-from stages.models.torch_names import to_keras
 from stages.workflow.params import MobilenetParams, read_params
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,20 +133,37 @@ def test_every_weight_of_keras_gets_one_of_torch_and_none_is_left(
     )
 
 
+def test_a_file_of_stock_weights_is_read_by_keras(
+    stock: keras.Model, arrays: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    for weight in stock.weights:
+        weight.assign(arrays[weight.path])
+    path = tmp_path / "stock.weights.h5"
+    stock.save_weights(path)
+    variant, found = obtain_mobilenet(str(path), file_hash(path, "sha256"), tmp_path)
+    assert variant == "keras"
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"stock\.weights\.h5: cannot be loaded"):
+        obtain_mobilenet(str(path), file_hash(path, "sha256"), tmp_path)
+
+
 @pytest.mark.parametrize(
     "name", ["features.0.0.weight", "features.1.conv.4.running_var", "features.18.1.bias"]
 )
 def test_weights_that_lack_an_array_are_refused_by_its_name(name: str) -> None:
     state = random_state()
     del state[name]
-    with pytest.raises(UserError, match=f"lack {name}: they are not those of a MobileNetV2"):
+    with pytest.raises(UserError, match=f"not the weights of a MobileNetV2: {name} is missing"):
         to_keras(state)
 
 
 def test_weights_of_a_larger_network_are_refused() -> None:
     state = random_state()
     state["features.19.0.weight"] = np.zeros(3, np.float32)
-    with pytest.raises(UserError, match=r"have 1 arrays that .* has not, as features\.19\.0\.weig"):
+    with pytest.raises(UserError, match=r"features\.19\.0\.weight is left over"):
         to_keras(state)
 
 
@@ -239,8 +257,7 @@ def finetune_small(arrays: dict[str, np.ndarray], **changes: Any) -> FineTuned:
         draw_split(24, 0),
         draw_split(10, 1),
         ["automobile", "truck"],
-        arrays,
-        "torch",
+        {**arrays, "variant": np.array("torch")},
         params(**changes),
         lambda *_: None,
     )

@@ -99,7 +99,6 @@ def test_without_a_limit_every_image_of_the_classes_is_used_once() -> None:
 @pytest.mark.parametrize("n_classes", [2, 10])
 def test_the_smallest_trial_that_params_allow_has_images_of_each_class(n_classes: int) -> None:
     params = DataParams(
-        sources=["npm"],
         classes=list(CLASS_NAMES[:n_classes]),
         validation_fraction=0.01,
         limit_per_class=10,

@@ -10,12 +10,10 @@ from hypothesis.extra import numpy as npst
 from scipy.stats import binomtest, bootstrap
 
 from stages.models.network import output_units, probabilities
-from stages.statistics.classification import (
-    classification_metrics,
-    roc_points,
-)
+from stages.statistics.classification import classification_metrics
 from stages.statistics.intervals import wilson
 from stages.statistics.paired import RESAMPLES, mcnemar, paired_comparison
+from stages.statistics.roc import roc_points
 
 NAMES = {
     *("accuracy", "balanced_accuracy", "precision", "recall", "f1"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.data.cifar10 import SOURCES
+from stages.data.cifar10_sources import SOURCES
 from tests.raw_files import raw_file
 
 

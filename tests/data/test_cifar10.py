@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.data.cifar10 import Cifar10, obtain_cifar10, verify_content
+from stages.data.cifar10 import Cifar10, verify_content
+from stages.data.cifar10_sources import obtain_cifar10
 
 pytestmark = pytest.mark.network
 

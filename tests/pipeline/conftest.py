@@ -21,7 +21,7 @@ from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
 from ruamel.yaml import YAML
 
-from stages.data.cifar10 import SOURCES
+from stages.data.cifar10_sources import SOURCES
 from stages.data.mobilenet_weights import WHEEL
 from tests.committed import RESULTS, copy_committed_results
 from tests.raw_files import ROOT, raw_file

