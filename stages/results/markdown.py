@@ -52,7 +52,9 @@ def code(value: object) -> Markdown:
 
 
 def table(shown: Table) -> Markdown:
-    """A table without its caption."""
+    """A table without its caption; without rows, what is said in its place."""
+    if not shown.rows:
+        return escaped(shown.absent)
     columns = range(len(shown.header))
     aligned = ["---" if shown.is_text(column) else "---:" for column in columns]
     # In a cell a bar ends the cell, even within code, unless it is escaped (GitHub's Markdown).

@@ -32,6 +32,10 @@ COUNT_TITLES = ("both right", "only the first", "only the second", "both wrong")
 WITHOUT_DUPLICATES = "accuracy_without_near_duplicates"
 
 
+def _absent(what: str) -> str:
+    return f"{what}: {NOT_MEASURED}."
+
+
 def results_table(measured: Measurements, *, with_seconds: bool) -> Table:
     """Accuracies of the models; seconds of training where a receipt of this machine tells them."""
     rows = [
@@ -56,8 +60,8 @@ def _seconds(model: Model, measured: Measurements) -> str:
     return ABSENT
 
 
-def seeds_table(measured: Measurements) -> Table | None:
-    """Accuracy over trainings with several seeds; None if they were not made."""
+def seeds_table(measured: Measurements) -> Table:
+    """Accuracy over trainings with several seeds."""
     rows = []
     for model, seeds in measured.seeds.items():
         several = seeds["n"] > 1  # one seed has no deviation
@@ -69,7 +73,7 @@ def seeds_table(measured: Measurements) -> Table | None:
         rows.append([*cells, f"{low} – {high}" if several else ABSENT])
     header = ["model", "seeds", "validation", "test", "lowest and highest test"]
     caption = "Mean ± standard deviation of the accuracy over seeds"
-    return Table(caption, header, rows) if rows else None
+    return Table(caption, header, rows, absent=_absent("Trainings with several seeds"))
 
 
 def times_table() -> Table:
@@ -144,18 +148,17 @@ def _measures_table(
     return Table(caption, header, rows, words=(len(header) - 1,))
 
 
-def classes_table(measured: Measurements, models: Sequence[Model]) -> Table | None:
-    """On how many images of each class each model is right; None without predictions."""
-    if not all(model.right for model in models):
-        return None
+def classes_table(measured: Measurements, models: Sequence[Model]) -> Table:
+    """On how many images of each class each model is right."""
     rows = []
-    for name in measured.classes:
+    for name in measured.classes if all(model.right for model in models) else ():
         total = measured.splits["test"].get(name, 0)
         right = [model.right[name] for model in models]
         shares = [f"{n:,} ({percent(n / total)})" if total else f"{n:,}" for n in right]
         rows.append([name, f"{total:,}", *shares])
     header = ["class", "test images", *(model.title for model in models)]
-    return Table("Test images answered rightly, by class", header, rows)
+    caption = "Test images answered rightly, by class"
+    return Table(caption, header, rows, absent=_absent("Accuracy by class"))
 
 
 def pairs_table(measured: Measurements) -> Table:
@@ -166,21 +169,20 @@ def pairs_table(measured: Measurements) -> Table:
         cells = [f"{counts[key]:,}" if key in counts else NOT_MEASURED for key in COUNTS]
         rows.append([f"{first}, {second}", *cells])
     caption = "Test images that both, one or none of two models answers rightly"
-    return Table(caption, ["first, second", *COUNT_TITLES], rows)
+    absent = _absent("Differences on the same test images")
+    return Table(caption, ["first, second", *COUNT_TITLES], rows, absent=absent)
 
 
-def robustness_table(models: Sequence[Model]) -> Table | None:
-    """Accuracy on changed test images; None if it was not measured."""
+def robustness_table(models: Sequence[Model]) -> Table:
+    """Accuracy on changed test images."""
     changes = dict.fromkeys(change for model in models for change in model.robustness)
-    if not changes:
-        return None
     rows = [
         [change.replace("_", " "), *(_robustness(model, change) for model in models)]
         for change in changes
     ]
     header = ["test images", *(model.title for model in models)]
     caption = "Accuracy on changed images, and the difference to the unchanged ones in points"
-    return Table(caption, header, rows)
+    return Table(caption, header, rows, absent=_absent("Accuracy on changed images"))
 
 
 def _robustness(model: Model, change: str) -> str:
@@ -202,18 +204,18 @@ def near_duplicates_table(models: Sequence[Model]) -> Table:
     return Table("Test accuracy without near-duplicates", header, rows)
 
 
-def issues_table(measured: Measurements) -> Table | None:
-    """The labels that are least credible; None if there is no list or nothing on it."""
-    issues = measured.label_issues
-    if not issues:
-        return None
+def issues_table(measured: Measurements) -> Table:
+    """The labels that are least credible."""
+    issues = measured.label_issues or []
     rows = [
         [f"{v:.3f}" if isinstance(v, float) else str(v) for v in issue]
         for issue in issues[:SHOWN_ISSUES]
     ]
     part = f"The first {len(rows)} of" if len(issues) > len(rows) else "All"
     header = [name.replace("_", " ") for name in ISSUE_COLUMNS]
-    return Table(f"{part} {len(issues):,} doubtful labels", header, rows, words=(1, 3, 4))
+    caption, is_known = f"{part} {len(issues):,} doubtful labels", measured.label_issues is not None
+    absent = "The list is empty." if is_known else _absent("Which labels are doubtful")
+    return Table(caption, header, rows, words=(1, 3, 4), absent=absent)
 
 
 def splits_table(measured: Measurements) -> Table:
@@ -227,15 +229,16 @@ def splits_table(measured: Measurements) -> Table:
     return Table("Images of each split", header, rows)
 
 
-def training_table(model: Model) -> Table | None:
-    """The params with which a model was trained; None if DVC recorded none."""
+def training_table(model: Model) -> Table:
+    """The params with which a model was trained."""
     rows = [[key, param(value)] for key, value in model.params.items()]
     caption = f"Settings of {model.title}"
-    return Table(caption, ["setting", "value"], rows, code=(0, 1)) if rows else None
+    absent = "The settings are not recorded: there is no dvc.lock."
+    return Table(caption, ["setting", "value"], rows, code=(0, 1), absent=absent)
 
 
-def floors_table(measured: Measurements) -> Table | None:
-    """Floors and ceilings of the gate for the chosen model, and what it reaches; None if none."""
+def floors_table(measured: Measurements) -> Table:
+    """Floors and ceilings of the gate for the chosen model, and what it reaches."""
     measures = accuracy_measures(measured.classes) | CALIBRATION_MEASURES
     rows = []
     for limit in limits(measured.params.gate):
@@ -246,4 +249,5 @@ def floors_table(measured: Measurements) -> Table | None:
             asked = f"{limit.asks} {shown(limit.value, measure)}"
             rows.append([measure.title, asked, shown(value, measure), kept])
     header = ["measure", "asked", "measured", "kept"]
-    return Table("Floors and ceilings of the gate", header, rows, words=(3,)) if rows else None
+    absent = f"Nothing is asked of {measured.chosen.noun}."
+    return Table("Floors and ceilings of the gate", header, rows, words=(3,), absent=absent)

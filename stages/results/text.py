@@ -41,6 +41,7 @@ class Table:
         rows: cells; the first of each row names the row.
         code: numbers of the columns that hold code, as paths and hashes.
         words: numbers of the columns that hold words; the others, after the first, hold numbers.
+        absent: what is said in place of a table without rows.
     """
 
     caption: str
@@ -48,6 +49,7 @@ class Table:
     rows: list[list[str]]
     code: tuple[int, ...] = ()
     words: tuple[int, ...] = ()
+    absent: str = ""
 
     def is_text(self, column: int) -> bool:
         """Whether a column holds words or code, not numbers."""
