@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.comparison.as_markdown import MARKER
+from stages.results.markdown import MARKER
 from stages.workflow.params import read_params
 
 ROOT = Path(__file__).resolve().parents[2]
