@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.commands.terminal import WIDTH_OF_FILES, console
 from stages.data.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,8 +56,9 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: nothing can be compared, or a file cannot be written.
     """
+    from stages.data.files import replacing
     from stages.results.choose import choose_revisions
-    from stages.results.comparison import compare
+    from stages.results.comparison import Comparison
 
     import git  # isort: skip  # after stages.workflow.revisions, which lets it load without Git
 
@@ -69,10 +69,16 @@ def run(options: argparse.Namespace) -> None:
             raise UserError(f"{str(path)!r}: is a folder; give the path of a file")
     try:
         revisions = choose_revisions(options.base, options.head)
-        comparison = compare(*revisions, reproduced=options.reproduced)
+        comparison = Comparison(*revisions, reproduced=options.reproduced)
     except git.GitError as error:
         raise UserError(f"Git: {' '.join(str(error).split())}; mend that and try again") from None
-    _give(comparison, options)
+    text = _rendered(comparison, options)
+    if options.output:
+        with replacing(options.output) as unfinished:
+            unfinished.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{options.output}: {comparison.headline}")
+    elif text:
+        print(text, end="")
     if options.picture:
         from stages.results.turned_photos import draw_turned
 
@@ -80,23 +86,8 @@ def run(options: argparse.Namespace) -> None:
     raise SystemExit(EXIT_CODES[comparison.check.status])
 
 
-def _give(comparison: "Comparison", options: argparse.Namespace) -> None:
-    from stages.data.files import replacing
-    from stages.results.terminal import print_comparison
-
-    if options.format == "table" and not options.output:
-        print_comparison(comparison, console(), everything=options.all)
-        return
-    text = _rendered(comparison, options)
-    if not options.output:
-        print(text, end="")
-        return
-    with replacing(options.output) as unfinished:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-    print(f"{options.output}: {comparison.headline}")
-
-
 def _rendered(comparison: "Comparison", options: argparse.Namespace) -> str:
+    """The text; empty if it was printed already, as wide as the terminal and in color."""
     if options.format == "markdown":
         from stages.results.markdown import as_markdown
 
@@ -107,9 +98,11 @@ def _rendered(comparison: "Comparison", options: argparse.Namespace) -> str:
         return as_json(comparison)
     from rich.console import Console
 
+    from stages.commands.terminal import WIDTH_OF_FILES, console
     from stages.results.terminal import print_comparison
 
     written = io.StringIO()
-    file = Console(file=written, width=WIDTH_OF_FILES)
-    print_comparison(comparison, file, everything=options.all)
+    is_file = options.output is not None
+    place = Console(file=written, width=WIDTH_OF_FILES) if is_file else console()
+    print_comparison(comparison, place, everything=options.all)
     return written.getvalue()

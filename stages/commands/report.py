@@ -29,14 +29,14 @@ def run(options: argparse.Namespace) -> None:
         UserError: a file is missing or damaged, or a path cannot be written.
     """
     from stages.data.files import replacing
-    from stages.results.measurements import read_measurements
+    from stages.results.measurements import Measurements
     from stages.results.page import model_card, page
 
     paths = (options.output, options.model_card)
     for path in paths:
         if not path.name or path.is_dir():
             raise UserError(f"{str(path)!r}: is a folder; give the path of a file")
-    measured = read_measurements()
+    measured = Measurements()
     texts = (page(measured, {str(path) for path in paths}), model_card(measured))
     for path, text in zip(paths, texts, strict=True):
         with replacing(path) as unfinished:

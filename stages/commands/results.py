@@ -27,12 +27,12 @@ def run(options: argparse.Namespace) -> None:
     """
     from stages.commands.terminal import console
     from stages.data.files import replacing
-    from stages.results.measurements import read_measurements
+    from stages.results.measurements import Measurements
     from stages.results.report_tables import results_table
     from stages.results.terminal import print_table
 
     if not options.write_readme:
-        print_table(results_table(read_measurements(), with_seconds=True), console())
+        print_table(results_table(Measurements(), with_seconds=True), console())
         return
     text = readme_with_tables()
     with replacing(README) as unfinished:
@@ -46,10 +46,10 @@ def readme_with_tables() -> str:
         UserError: the README has no marker, or a file is missing.
     """
     from stages.results.markdown import table
-    from stages.results.measurements import read_measurements
+    from stages.results.measurements import Measurements
     from stages.results.report_tables import results_table, seeds_table, times_table
 
-    measured = read_measurements()
+    measured = Measurements()
     makers = {
         "results": lambda: results_table(measured, with_seconds=False),
         "seeds": lambda: seeds_table(measured),

@@ -9,7 +9,7 @@ from typing import Any
 
 from stages.results.changes import NO_VALUE
 from stages.results.comparison import Comparison
-from stages.results.verdicts import Measured, Verdict
+from stages.results.verdicts import Verdict
 from stages.workflow.revisions import Revision
 
 VERSION = 1
@@ -25,8 +25,7 @@ def as_json(comparison: Comparison) -> str:
         "head": _revision(comparison.head.revision),
         "alpha": comparison.alpha,
         "settings": [
-            {"key": change.key}
-            | {k: v for k, v in (("base", change.base), ("head", change.head)) if v is not NO_VALUE}
+            {key: value for key, value in vars(change).items() if value is not NO_VALUE}
             for change in comparison.params
         ],
         "stages": [asdict(each) for each in comparison.stages],
@@ -51,19 +50,15 @@ def _revision(revision: Revision, why: str = "") -> dict[str, Any]:
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
-    test = verdict.test
+    test, base, head = verdict.test, verdict.base, verdict.head
     return {
         "model": verdict.model,
         "measure": verdict.measure,
         "verdict": verdict.kind,
-        "base": _measured(verdict.base),
-        "head": _measured(verdict.head),
+        "base": base and base._asdict(),
+        "head": head and head._asdict(),
         "difference": test and test.difference,
         "difference_ci": test and test.ci,
         "p": test and test.p,
         "corrected_p": verdict.corrected_p,
     }
-
-
-def _measured(measured: Measured | None) -> dict[str, Any] | None:
-    return measured and measured._asdict()

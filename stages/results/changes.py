@@ -20,16 +20,7 @@ class ParamChange:
 
 @dataclass(frozen=True)
 class StageChange:
-    """A stage that read something else.
-
-    Attributes:
-        stage: its name.
-        change: whether both sides have it.
-        code: paths of the code that differs.
-        data: paths of the other files that differ.
-        settings: keys of the params that differ.
-        same_outputs: whether all that it wrote is the same byte for byte.
-    """
+    """A stage that read something else: paths of code and data, and keys of params."""
 
     stage: str
     change: Literal["changed", "added", "removed"]
@@ -41,14 +32,7 @@ class StageChange:
 
 @dataclass(frozen=True)
 class MetricChange:
-    """A number of the metrics files on both sides, which may be the same.
-
-    Attributes:
-        file: path of the metrics file.
-        name: keys joined by dots.
-        base: the number, None if that side has none.
-        head: the same of the other side.
-    """
+    """A number of a metrics file on both sides, None where a side has none."""
 
     file: str
     name: str

@@ -1,26 +1,24 @@
-"""A comparison of two revisions: all that is found, in one structure that every output shows."""
+"""A comparison of two revisions: all that is found, in one object that every output shows."""
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 
 from stages.data.errors import UserError
 from stages.models.names import noun_of
 from stages.results.changes import (
-    MetricChange,
     ParamChange,
     StageChange,
     metric_changes,
     param_changes,
     stage_changes,
 )
-from stages.results.gate import Check, alpha_of, check_gate
-from stages.results.reading import Results, read_results
+from stages.results.gate import alpha_of, check_gate
+from stages.results.reading import read_results
 from stages.results.reproduction import check_reproduction
 from stages.results.text import capital, counted, p_value, signed
 from stages.results.verdicts import (
     ACCURACY,
-    Flip,
     Kind,
     Verdict,
     flips,
@@ -33,39 +31,85 @@ from stages.workflow.revisions import Revision
 KINDS: tuple[Kind, ...] = ("worse", "better", "no evidence", "same", "not compared")
 
 
-@dataclass(frozen=True)
 class Comparison:
-    """What differs between two revisions, and what follows.
+    """What differs between the results of two revisions, and what follows.
+
+    Args:
+        base: the state before.
+        head: the state after.
+        why: how the base was chosen; empty if the user named it.
+        reproduced: whether to ask that the head's metrics are those of the base, computed again,
+            instead of holding them against the gate.
 
     Attributes:
         base: the results before.
         head: the results after.
-        why: how the base was chosen; empty if the user named it.
-        params: those that differ, libraries with them.
-        stages: those that read other code, data or params.
-        metrics: all numbers of the metrics files, whether or not they differ.
+        alpha: level of the tests.
+        unpaired: why the sides are not compared image by image; empty if they are.
+        images: how many images they are paired on.
         verdicts: on each model that both sides have.
         flips: images whose prediction turned right or wrong.
-        images: how many images the sides are paired on.
-        unpaired: why they are not; empty if they are.
-        alpha: level of the tests.
+        metrics: all numbers of the metrics files, whether or not they differ.
         check: what the head was held against.
-        notes: what is missing, damaged or does not fit, a sentence each.
+
+    Raises:
+        UserError: nothing can be compared.
     """
 
-    base: Results
-    head: Results
-    why: str
-    params: list[ParamChange]
-    stages: list[StageChange]
-    metrics: list[MetricChange]
-    verdicts: list[Verdict]
-    flips: list[Flip]
-    images: int
-    unpaired: str
-    alpha: float
-    check: Check
-    notes: list[str]
+    def __init__(self, base: Revision, head: Revision, why: str = "", *, reproduced: bool) -> None:
+        self.base, self.head, self.why = read_results(base), read_results(head), why
+        self.alpha = alpha_of(self.head)
+        pair, self.unpaired = pair_up(self.base, self.head)
+        self.images = len(pair.head) if pair else 0
+        self.verdicts = judge(self.base, self.head, pair, self.alpha)
+        self.flips = flips(pair) if pair else []
+        self.metrics = metric_changes(self.base, self.head)
+        if reproduced:
+            self.check = check_reproduction(self.base, self.metrics)
+        else:
+            self.check = check_gate(self.base, self.head, self.verdicts, self.unpaired)
+        self._refuse_nothing()
+
+    def _refuse_nothing(self) -> None:
+        """Stop where there is nothing to say: no results, and no gate to hold them against."""
+        is_gate = self.check.of == "gate" and self.check.rules
+        for side in [self.head] if is_gate else [self.head, self.base]:
+            if not side.has_any:
+                # Each gap ends with what to do, which is the same for all and said once.
+                parts = [gap.rpartition("; ") for gap in side.gaps.values()]
+                what = "; ".join(text for text, _, _ in parts)
+                raise UserError(
+                    f"nothing can be compared: no results {side.place}: {what}; {parts[-1][2]}"
+                )
+
+    @cached_property
+    def params(self) -> list[ParamChange]:
+        """Params that differ, libraries with them."""
+        return param_changes(self.base, self.head)
+
+    @cached_property
+    def stages(self) -> list[StageChange]:
+        """Stages that read other code, data or params."""
+        return stage_changes(self.base, self.head)
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What is missing, damaged or does not fit, a sentence each."""
+        base, head = self.base, self.head
+        found = [
+            f"{capital(side.place)}: {text}"
+            for side in (base, head)
+            for text in (*side.gaps.values(), *side.warnings)
+        ]
+        gone = [model for model in base.models if model not in head.models]
+        new = ", ".join(model for model in head.models if model not in base.models)
+        if gone and base.has_any and head.has_any:
+            more = f", {new} {head.place} alone" if new else ""
+            rule = "a model is compared with the one of the same name"
+            found.append(f"{', '.join(gone)} is {base.place} alone{more}; {rule}")
+        elif new and base.has_any:
+            found.append(f"{new} is new {head.place}")
+        return found
 
     @property
     def headline(self) -> str:
@@ -137,71 +181,3 @@ class Comparison:
         if len(changed) < 2 or verdict.corrected_p is None:
             return ""
         return f", corrected for {len(changed)} models {p_value(verdict.corrected_p)}"
-
-
-def compare(base: Revision, head: Revision, why: str = "", *, reproduced: bool) -> Comparison:
-    """Read both revisions and compare their results.
-
-    Args:
-        base: the state before.
-        head: the state after.
-        why: how the base was chosen.
-        reproduced: whether to ask that the head's metrics are those of the base, computed again,
-            instead of holding them against the gate.
-
-    Raises:
-        UserError: nothing can be compared.
-    """
-    before, after = read_results(base), read_results(head)
-    pair, unpaired = pair_up(before, after)
-    alpha = alpha_of(after)
-    verdicts = judge(before, after, pair, alpha)
-    metrics = metric_changes(before, after)
-    if reproduced:
-        check = check_reproduction(before, metrics)
-    else:
-        check = check_gate(before, after, verdicts, unpaired)
-    _refuse_nothing(before, after, check)
-    return Comparison(
-        base=before,
-        head=after,
-        why=why,
-        params=param_changes(before, after),
-        stages=stage_changes(before, after),
-        metrics=metrics,
-        verdicts=verdicts,
-        flips=flips(pair) if pair else [],
-        images=len(pair.head) if pair else 0,
-        unpaired=unpaired,
-        alpha=alpha,
-        check=check,
-        notes=[*_notes(before, after)],
-    )
-
-
-def _refuse_nothing(base: Results, head: Results, check: Check) -> None:
-    """Stop where there is nothing to say: without results, and no gate to hold them against."""
-    for side in [head] if check.of == "gate" and check.rules else [head, base]:
-        if not side.has_any:
-            # Each gap ends with what to do, which is the same for all and said once.
-            parts = [gap.rpartition("; ") for gap in side.gaps.values()]
-            what = "; ".join(text for text, _, _ in parts)
-            raise UserError(
-                f"nothing can be compared: no results {side.place}: {what}; {parts[-1][2]}"
-            )
-
-
-def _notes(base: Results, head: Results) -> Iterator[str]:
-    for side in (base, head):
-        for text in (*side.gaps.values(), *side.warnings):
-            yield f"{capital(side.place)}: {text}"
-    gone = [model for model in base.models if model not in head.models]
-    new = [model for model in head.models if model not in base.models]
-    if gone and base.has_any and head.has_any:
-        more = f", {', '.join(new)} {head.place} alone" if new else ""
-        yield (
-            f"{', '.join(gone)} is {base.place} alone{more}; a model is compared with the one of "
-            "the same name"
-        )
-    elif new and base.has_any:
-        yield f"{', '.join(new)} is new {head.place}"

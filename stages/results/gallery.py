@@ -15,15 +15,7 @@ FOLDER = Path("metrics/figures")
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, with everything that a page needs to show it.
-
-    Attributes:
-        caption: what a reader sees below it.
-        description: what is to be seen, for who cannot see it.
-        width: in pixels.
-        height: in pixels.
-        address: the picture itself, as a data URL.
-    """
+    """A picture for a page: itself as a data URL, and a description for who cannot see it."""
 
     caption: str
     description: str

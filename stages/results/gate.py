@@ -27,13 +27,7 @@ Status = Literal["passed", "failed", "none", "unreadable"]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule and how it went.
-
-    Attributes:
-        name: key in params.yaml and model, or file and name of a metric.
-        outcome: whether it was kept.
-        sentence: why, with the numbers.
-    """
+    """A rule by its key in params.yaml, or a metric; how it went, and why, with the numbers."""
 
     name: str
     outcome: Outcome

@@ -25,7 +25,7 @@ def page(measured: Measurements, own_files: set[str]) -> str:
     """
     template = templates("html").get_template("report.html.j2")
     return template.render(
-        provenance=provenance.find_provenance(measured.results, own_files),
+        provenance=provenance.Provenance(measured.results, own_files),
         batches=provenance.batches_table(),
         pictures=gather_pictures(),
         **_shared(measured),

@@ -1,7 +1,6 @@
 """Where the results come from: commit, params, data, and what DVC recorded of each stage."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from stages.data.cifar10 import BATCH_SHA256
@@ -16,9 +15,12 @@ from stages.workflow.revisions import Revision, repository
 from stages.workflow.staleness import all_params
 
 
-@dataclass(frozen=True)
 class Provenance:
     """Where the results come from.
+
+    Args:
+        results: that are reported.
+        own_files: paths which the report itself writes; that they differ says nothing.
 
     Attributes:
         commit: what is checked out, 40 hex digits; empty if nothing is.
@@ -32,37 +34,18 @@ class Provenance:
         warnings: reasons why the files may not belong together, a sentence each.
     """
 
-    commit: str
-    date: str
-    changed: list[str]
-    gap: str
-    params: Table
-    params_changed: int
-    lineage: list[Table]
-    warnings: list[str]
-
-
-def find_provenance(results: Results, own_files: set[str]) -> Provenance:
-    """Ask Git and `dvc.lock`.
-
-    Args:
-        results: that are reported.
-        own_files: paths which the report itself writes; that they differ says nothing.
-    """
-    commit, date, changed, gap = _checkout(own_files)
-    committed: dict[str, Any] = {}
-    if commit:
-        with suppress(UserError):
-            committed = all_params(Revision("HEAD", "commit", commit), results.lock)
-    changed_params = changed_keys(results.params, committed) if committed else []
-    no_lock = [results.gaps[LOCK_FILE]] if LOCK_FILE in results.gaps else []
-    return Provenance(
-        *(commit, date, changed, gap),
-        params=_params_table(results.params, committed, changed_params),
-        params_changed=len(changed_params),
-        lineage=[_lineage(entry) for entry in results.lock.values()],
-        warnings=[*no_lock, *results.warnings],
-    )
+    def __init__(self, results: Results, own_files: set[str]) -> None:
+        self.commit, self.date, self.changed, self.gap = _checkout(own_files)
+        committed: dict[str, Any] = {}
+        if self.commit:
+            with suppress(UserError):
+                committed = all_params(Revision("HEAD", "commit", self.commit), results.lock)
+        changed = changed_keys(results.params, committed) if committed else []
+        self.params_changed = len(changed)
+        self.params = _params_table(results.params, committed, changed)
+        self.lineage = [_lineage(entry) for entry in results.lock.values()]
+        no_lock = [results.gaps[LOCK_FILE]] if LOCK_FILE in results.gaps else []
+        self.warnings = [*no_lock, *results.warnings]
 
 
 def _checkout(own_files: set[str]) -> tuple[str, str, list[str], str]:

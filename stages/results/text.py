@@ -18,13 +18,7 @@ class Markdown(str):
 
 @dataclass(frozen=True)
 class Measure:
-    """How a measure is shown.
-
-    Attributes:
-        title: its name.
-        meaning: what it is, in a clause.
-        is_share: whether it is shown as per cent.
-    """
+    """How a measure is shown: its name, what it is in a clause, whether as per cent."""
 
     title: str
     meaning: str = ""

@@ -54,15 +54,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Flip:
-    """An image whose prediction turned from right to wrong, or from wrong to right.
-
-    Attributes:
-        model: name of the model.
-        index: number of the image among CIFAR-10's test images.
-        actual: its class.
-        base: the prediction on the base side.
-        head: the prediction on the head side.
-    """
+    """A photo, by its number among the test images, whose prediction turned right or wrong."""
 
     model: str
     index: int

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from stages.__main__ import main
-from stages.results.measurements import read_measurements
+from stages.results.measurements import Measurements
 from stages.results.text import param, points
 from stages.results.verdicts import kind_of, sentence_on
 from stages.statistics.paired import PairedDifference
@@ -247,10 +247,10 @@ def test_what_was_measured_stands_there_as_measured() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_the_chosen_model_is_the_best_by_the_setting() -> None:
-    assert read_measurements().chosen.name == "mobilenet"
+    assert Measurements().chosen.name == "mobilenet"
     params = Path("params.yaml").read_text()
     Path("params.yaml").write_text(params.replace("validation.accuracy\n", "validation.log_loss\n"))
-    assert read_measurements().chosen.name == "baseline"
+    assert Measurements().chosen.name == "baseline"
     assert "# Model card: least squares, gray pixels" in page_and_card()[1]
 
 

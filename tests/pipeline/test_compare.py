@@ -670,7 +670,7 @@ def test_nothing_is_lost_on_a_narrow_terminal(
     state.params["cnn"] = {f"a_setting_with_a_long_name_{n}": 1 / 3 for n in range(9)}
     state.write()
     monkeypatch.setattr(
-        "stages.commands.compare.console", lambda: Console(width=80, force_terminal=True)
+        "stages.commands.terminal.console", lambda: Console(width=80, force_terminal=True)
     )
     out = re.sub(r"\x1b\[[0-9;]*m", "", compare("main").out)
     assert max(len(line) for line in out.splitlines()) <= 80
