@@ -1,4 +1,4 @@
-"""The settings in `params.yaml`: what they mean, what is legal, and how they are read.
+"""The params in `params.yaml`: what they mean, what is legal, and how they are read.
 
 The whole file is checked before any work, so that a typo in the last section does not surface
 after the first network has been trained. Each field's range stands here once; the error messages
@@ -6,17 +6,29 @@ are made from it.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from stages.data.errors import UserError
 from stages.workflow.legal_values import mistakes
+from stages.workflow.pipeline import PARAMS_FILE, read_file, yaml_in
 
-PARAMS_FILE = Path("params.yaml")
 GATE = "gate"
+
+
+def _without_repeats(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("name each once")
+    return names
+
 
 ClassName = Literal[
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
@@ -31,61 +43,46 @@ Floored = Literal["accuracy", "balanced_accuracy", "precision", "recall", "f1", 
 Ceiled = Literal["log_loss", "brier", "ece", "adaptive_ece"]
 
 
-S = TypeVar("S", bound="Section")
-
-
 class Section(BaseModel):
     """A section of `params.yaml`: no unknown keys, no conversions between types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _without_repeats(section: S, key: str) -> S:
-    values = getattr(section, key)
-    if len(set(values)) < len(values):
-        raise ValueError(f"{key}: {values} names one twice; name each once")
-    return section
-
-
 class SourcesParams(Section):
     """Where data and pretrained weights come from."""
 
-    cifar10: Annotated[list[Literal["author", "npm"]], Field(min_length=1, max_length=2)]
+    cifar10: Annotated[
+        list[Literal["author", "npm"]],
+        Field(min_length=1, max_length=2),
+        AfterValidator(_without_repeats),
+    ]
     mobilenet: Annotated[str, Field(min_length=1)]
     mobilenet_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
 
-    @model_validator(mode="after")
-    def _no_repeats(self) -> Self:
-        return _without_repeats(self, "cifar10")
-
-    @model_validator(mode="after")
-    def _path_has_checksum(self) -> Self:
-        is_path = self.mobilenet not in ("pypi", "keras")
-        if is_path and self.mobilenet_sha256 is None:
+    @field_validator("mobilenet_sha256")
+    @classmethod
+    def _goes_with_a_path(cls, sha256: str | None, others: ValidationInfo) -> str | None:
+        source = others.data.get("mobilenet", "pypi")
+        if source in ("pypi", "keras") and sha256 is not None:
+            raise ValueError(f"it goes with a file only, and sources.mobilenet is {source!r}")
+        if source not in ("pypi", "keras") and sha256 is None:
             raise ValueError(
-                f"mobilenet: {self.mobilenet!r} is neither pypi nor keras; if it is the path of a "
-                "file, give its sha256 as sources.mobilenet_sha256 (64 hex digits), so that DVC "
-                "notices when the file changes"
+                f"sources.mobilenet is {source!r}, neither pypi nor keras; if that is the path of "
+                "a file, give its sha256 (64 hex digits), so that DVC notices when it changes"
             )
-        if not is_path and self.mobilenet_sha256 is not None:
-            raise ValueError(
-                "mobilenet_sha256: goes with a file only, and sources.mobilenet is "
-                f"{self.mobilenet!r}; set null"
-            )
-        return self
+        return sha256
 
 
 class DataParams(Section):
     """Which images are used and how they are split."""
 
-    classes: Annotated[list[ClassName], Field(min_length=2, max_length=10)]
+    classes: Annotated[
+        list[ClassName], Field(min_length=2, max_length=10), AfterValidator(_without_repeats)
+    ]
     validation_fraction: Annotated[float, Field(ge=0.01, le=0.5)]
     limit_per_class: Annotated[int, Field(ge=10, le=5000)] | None
     seed: Seed
-
-    @model_validator(mode="after")
-    def _no_repeats(self) -> Self:
-        return _without_repeats(self, "classes")
 
 
 class BaselineParams(Section):
@@ -201,32 +198,20 @@ class Params(Section):
     gate: GateParams
 
 
-def read_params(path: Path = PARAMS_FILE) -> Params:
+def read_params(path: Path = Path(PARAMS_FILE)) -> Params:
     """Read and check `params.yaml`.
 
     Raises:
         UserError: a line for each mistake: file, key, value given, what is legal.
     """
-    try:
-        # YAML 1.2, as DVC reads it: PyYAML would take 1e-3 for a string and `no` for False.
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); restore it from Git") from None
-    except RecursionError:
-        raise UserError(f"{path}: is nested too deeply; restore it from Git") from None
-    except (YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
-        what = " ".join(str(error).split())
-        raise UserError(f"{path}: is not YAML ({what}); mend that line") from None
-    if not isinstance(values, dict):
-        sections = ", ".join(Params.model_fields)
-        raise UserError(f"{path}: holds no sections; it needs {sections}")
+    values = yaml_in(read_file, str(path))
     try:
         return Params.model_validate(values)
     except ValidationError as invalid:
         raise mistakes(path, Params, invalid) from None
 
 
-def read_gate(path: Path, values: Any) -> GateParams:
+def read_gate(path: str | Path, values: Any) -> GateParams:
     """Check the section `gate`, whatever the rest of the file holds.
 
     Args:
@@ -239,4 +224,4 @@ def read_gate(path: Path, values: Any) -> GateParams:
     try:
         return GateParams.model_validate(values)
     except ValidationError as invalid:
-        raise mistakes(path, GateParams, invalid, section=GATE) from None
+        raise mistakes(path, Params, invalid, GATE) from None

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -72,13 +73,15 @@ class Declaration:
         deps: paths that it reads.
         outs: which list each path that it writes stands in: outs, metrics or plots.
         cached: those of `outs` that DVC keeps; Git keeps the others.
-        params: the params that it reads with their values now, named as in `LockEntry`.
+        listed: the params and sections of params that it reads, named as in `LockEntry`.
+        params: those params, and those of the sections, with their values now.
     """
 
     command: Any
     deps: list[str]
     outs: dict[str, str]
     cached: set[str]
+    listed: list[str]
     params: dict[str, Any]
 
 
@@ -103,6 +106,20 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def read_file(path: str) -> bytes | None:
+    """Content of a file in the working directory; None if there is none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend its rights") from None
 
 
 def yaml_in(read: Read, path: str) -> dict[str, Any]:
@@ -214,10 +231,12 @@ def _declaration(where: str, entry: Any, params_of: Callable[[str], Any]) -> Dec
             if options.get("cache", True):
                 cached.add(path)
     params: dict[str, Any] = {}
-    for file, key in _declared_params(where, filled):
+    listed = list(_declared_params(where, filled))
+    for file, key in listed:
         values = {key: _value_at(params_of(file), file, key)}
         params |= {param_name(file, name): value for name, value in flattened(values).items()}
-    return Declaration(filled["cmd"], filled.get("deps", []), outs, cached, params)
+    names = [param_name(file, key) for file, key in listed]
+    return Declaration(filled["cmd"], filled.get("deps", []), outs, cached, names, params)
 
 
 def _declared_params(where: str, entry: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -27,6 +27,7 @@ from stages.workflow.pipeline import (
     LockEntry,
     declarations,
     lock_entries,
+    read_file,
     yaml_in,
 )
 
@@ -76,15 +77,10 @@ class Revision:
         Raises:
             UserError: it cannot be read, or Git does not have the commit.
         """
-        if not self.is_workspace:
-            found = _git_object(self.commit, path)
-            return found.data_stream.read() if isinstance(found, git.Blob) else None
-        try:
-            return Path(path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); mend its rights") from None
+        if self.is_workspace:
+            return read_file(path)
+        found = _git_object(self.commit, path)
+        return found.data_stream.read() if isinstance(found, git.Blob) else None
 
     def paths_below(self, folder: str) -> list[str]:
         """Paths of all files below a folder, sorted; empty if it is none."""

@@ -1,4 +1,4 @@
-"""Whether `dvc.lock` belongs to the code, the settings and the data beside it.
+"""Whether `dvc.lock` belongs to the code, the params and the data of a revision.
 
 `dvc status` compares the lock with the workspace, so that in a clean checkout, which has no data,
 everything looks changed. Here the files that Git keeps are compared as they are, and those that DVC
@@ -7,23 +7,25 @@ cache are needed, and a revision can be checked without checking it out.
 """
 
 import functools
-import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.data.errors import UserError
-from stages.tracking.declarations import Declaration, declarations_in
-from stages.tracking.declared import (
+from stages.workflow.pipeline import (
     LOCK_FILE,
     PARAMS_FILE,
     PIPELINE_FILE,
-    StageRecord,
+    Declaration,
+    LockEntry,
     flattened,
-    records_in,
+    param_name,
+    yaml_in,
 )
-from stages.tracking.kept_files import Read, mapping_in, remedy
+
+if TYPE_CHECKING:
+    from stages.workflow.revisions import Revision  # Git takes 0.2 s
 
 MISSING = object()
 
@@ -31,15 +33,12 @@ MISSING = object()
 class Kind(Enum):
     """In which way something is not as it was when the stage ran."""
 
-    SETTING = "a setting has another value"
+    PARAM = "a param has another value"
     READ = "a file that was read, and that Git keeps, is another one"
     REMADE = "a file that was read has been made anew"
     WRITTEN = "a file that was written, and that Git keeps, is another one"
-    COMMAND = "the command is another one"
-    NEW = "dvc.yaml lists what is not recorded"
-    DROPPED = "dvc.yaml does not list what is recorded"
-    UNRECORDED = "the stage has no entry in dvc.lock"
-    LEFT_OVER = "dvc.lock has an entry for a stage that dvc.yaml does not have"
+    DECLARED = "dvc.yaml declares what is not recorded"
+    RECORDED = "dvc.lock records what is not declared, which no run needs and none removes"
 
 
 @dataclass(frozen=True)
@@ -48,18 +47,13 @@ class Change:
 
     Attributes:
         kind: in which way.
-        what: the path or the key of a setting; empty if it is the stage itself.
+        what: the path or the key of a param; empty if it is the stage itself.
         told: what has happened, as a clause.
     """
 
     kind: Kind
     what: str
     told: str
-
-    @property
-    def needs_run(self) -> bool:
-        """Whether the stage has to run; otherwise the lock only says more than it should."""
-        return self.kind not in (Kind.DROPPED, Kind.LEFT_OVER)
 
 
 @dataclass(frozen=True)
@@ -79,44 +73,59 @@ class StaleStage:
     @property
     def needs_run(self) -> bool:
         """Whether it has to run; otherwise the lock only says more than it should."""
-        return bool(self.after) or any(change.needs_run for change in self.changes)
+        return bool(self.after) or _need_run(self.changes)
 
 
 def changes_of(
-    record: StageRecord,
+    entry: LockEntry,
     written: Mapping[str, str],
-    settings: Mapping[str, Any],
+    params: Mapping[str, Any],
     md5_now: Callable[[str], str | None],
     data: Collection[str],
 ) -> list[Change]:
-    """How settings and files differ from what a stage was recorded to read and to write.
+    """How params and files differ from what a stage was recorded to read and to write.
 
     Args:
-        record: of the stage.
+        entry: of the stage.
         written: md5 of each file as recorded of the stage that wrote it.
-        settings: all settings as they are now, by dotted key.
-        md5_now: gives the md5 of a file as it is now; None if it is missing.
+        params: as they are now, named as in `LockEntry`; there may be more than the stage reads.
+        md5_now: gives the md5 of a file or folder as it is now; None if it is missing.
         data: paths that DVC keeps, which need not be there and are not looked at.
     """
     changes = []
-    for key, then in record.params.items():
-        if (now := settings.get(key, MISSING)) != then:
+    for key, then in entry.params.items():
+        if (now := params.get(key, MISSING)) != then:
             told = "missing" if now is MISSING else f"{now} and was {then}"
-            changes.append(Change(Kind.SETTING, key, f"{key} is {told}"))
-    for path, then in record.deps.items():
+            changes.append(Change(Kind.PARAM, key, f"{key} is {told}"))
+    for path, then in entry.deps.items():
         if path not in data and (now := md5_now(path)) != then:
             told = "has changed" if now else "is missing"
             changes.append(Change(Kind.READ, path, f"{path} {told}"))
         elif written.get(path, then) != then:
             changes.append(Change(Kind.REMADE, path, f"{path} has been made anew"))
-    for path, then in record.outs.items():
+    for path, then in entry.outs.items():
         if path not in data and (now := md5_now(path)) != then:
             told = "not as the stage wrote it" if now else "missing"
             changes.append(Change(Kind.WRITTEN, path, f"{path} is {told}"))
     return changes
 
 
-def stale_stages(read: Read) -> list[StaleStage]:
+def all_params(revision: "Revision", entries: Mapping[str, LockEntry]) -> dict[str, Any]:
+    """All params of a revision, for `changes_of`: params.yaml, and each file that an entry names.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    named = (key.split(":")[0] for each in entries.values() for key in each.params if ":" in key)
+    return {
+        param_name(file, key): value
+        for file in dict.fromkeys([PARAMS_FILE, *named])
+        if revision.read(file) is not None
+        for key, value in flattened(yaml_in(revision.read, file)).items()
+    }
+
+
+def stale_stages(revision: "Revision") -> list[StaleStage]:
     """Stages whose entry in `dvc.lock` does not belong to what is here, in the pipeline's order.
 
     After these come entries of the lock that belong to no stage.
@@ -124,84 +133,55 @@ def stale_stages(read: Read) -> list[StaleStage]:
     Raises:
         UserError: a file is missing or cannot be read, or `dvc.yaml` has what is not understood.
     """
-    settings = mapping_in(read, str(PARAMS_FILE))
-    declared = declarations_in(mapping_in(read, str(PIPELINE_FILE)), settings)
-    recorded, commands = _recorded(read)
+    declared, entries = revision.pipeline, revision.lock
     written = {
         path: md5
-        for stage in recorded.keys() & declared.keys()
-        for path, md5 in recorded[stage].outs.items()
+        for name in declared
+        if name in entries
+        for path, md5 in entries[name].outs.items()
     }
-    data = {path for each in declared.values() for path in each.data}
-    md5_now = functools.cache(functools.partial(_md5_now, read))
-    changes: dict[str, list[Change]] = {}
-    for stage, declaration in declared.items():
-        if record := recorded.get(stage):
-            still = _restricted(record, declaration)
-            changes[stage] = [
-                *changes_of(still, written, flattened(settings), md5_now, data),
-                *_changes_of_declaration(declaration, record, commands[stage]),
-            ]
-        else:
-            changes[stage] = [Change(Kind.UNRECORDED, "", f"it is not in {LOCK_FILE}")]
-    left_over = [
-        StaleStage(stage, [Change(Kind.LEFT_OVER, "", f"it is not in {PIPELINE_FILE}")], [])
-        for stage in recorded
-        if stage not in declared
+    data = {path for each in declared.values() for path in each.cached}
+    md5_now = functools.cache(functools.partial(_md5_now, revision))
+    changes = {name: [Change(Kind.DECLARED, "", f"it is not in {LOCK_FILE}")] for name in declared}
+    for name in declared.keys() & entries.keys():
+        found = changes_of(entries[name], written, declared[name].params, md5_now, data)
+        listed = _changes_of_list(declared[name], entries[name])
+        dropped = {each.what for each in listed if each.kind is Kind.RECORDED}
+        changes[name] = [*(each for each in found if each.what not in dropped), *listed]
+    left_over = Change(Kind.RECORDED, "", f"it is not in {PIPELINE_FILE}")
+    return [
+        *_with_followers(changes, declared),
+        *(StaleStage(name, [left_over], []) for name in entries if name not in declared),
     ]
-    return [*_with_followers(changes, declared), *left_over]
 
 
-def _recorded(read: Read) -> tuple[dict[str, StageRecord], dict[str, Any]]:
-    """What `dvc.lock` records of each stage, and the command of each."""
-    content = read(str(LOCK_FILE))
-    if content is None:
-        return {}, {}
-    entries = mapping_in(read, str(LOCK_FILE)).get("stages")
-    records = records_in(content.decode())
-    if not isinstance(entries, dict) or entries.keys() != records.keys():
-        what = f"{LOCK_FILE}: is not as DVC writes it"
-        raise UserError(f"{what}; {remedy(str(LOCK_FILE))}")
-    return records, {stage: entry.get("cmd") for stage, entry in entries.items()}
-
-
-def _md5_now(read: Read, path: str) -> str | None:
-    """Md5 of a file that Git keeps; of one that came by `dvc add`, what its .dvc file says."""
-    content = read(path)
-    if content is not None:
-        return hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if read(f"{path}.dvc") is None:
-        return None
-    match mapping_in(read, f"{path}.dvc"):
+def _md5_now(revision: "Revision", path: str) -> str | None:
+    """Md5 of what Git keeps; of a file that came by `dvc add`, what its .dvc file says."""
+    md5, dvc_file = revision.md5(path), f"{path}.dvc"
+    if md5 or revision.read(dvc_file) is None:
+        return md5
+    match yaml_in(revision.read, dvc_file):
         case {"outs": [{"md5": str(md5)}]}:
             return md5
-    raise UserError(f"{path}.dvc: is not as DVC writes it; restore it from Git")
+    raise UserError(f"{dvc_file}: is not as DVC writes it; restore it from Git")
 
 
-def _restricted(record: StageRecord, declaration: Declaration) -> StageRecord:
-    """What of a record is still declared."""
-    return replace(
-        record,
-        params={key: record.params[key] for key in record.params if key in declaration.params},
-        deps={path: record.deps[path] for path in record.deps if path in declaration.deps},
-        outs={path: record.outs[path] for path in record.outs if path in declaration.outs},
-    )
-
-
-def _changes_of_declaration(
-    declaration: Declaration, record: StageRecord, command: Any
-) -> list[Change]:
+def _changes_of_list(declaration: Declaration, entry: LockEntry) -> list[Change]:
+    """How what `dvc.yaml` lists differs from what is recorded."""
     changes = []
-    if declaration.command != command:
-        changes.append(Change(Kind.COMMAND, "", "its command has changed"))
+    if declaration.command != entry.command:
+        changes.append(Change(Kind.DECLARED, "", "its command has changed"))
+    of_sections = tuple(f"{each}." for each in declaration.listed)
     for verb, now, then in (
-        ("reads", declaration.deps, record.deps.keys()),
-        ("writes", declaration.outs, record.outs.keys()),
-        ("reads", declaration.params, record.params.keys()),
+        ("reads", declaration.deps, entry.deps),
+        ("writes", declaration.outs, entry.outs),
+        ("reads", declaration.params, entry.params),
     ):
-        changes += [Change(Kind.NEW, each, f"it now {verb} {each}") for each in sorted(now - then)]
-        gone = sorted(then - now)
-        changes += [Change(Kind.DROPPED, each, f"it {verb} {each} no more") for each in gone]
+        new = sorted(set(now) - set(then))
+        changes += [Change(Kind.DECLARED, each, f"it now {verb} {each}") for each in new]
+        # What is missing in a section that is still read is a change of params.
+        gone = sorted(each for each in set(then) - set(now) if not each.startswith(of_sections))
+        changes += [Change(Kind.RECORDED, each, f"it {verb} {each} no more") for each in gone]
     return changes
 
 
@@ -209,18 +189,19 @@ def _with_followers(
     changes: Mapping[str, list[Change]], declared: Mapping[str, Declaration]
 ) -> list[StaleStage]:
     """Stages with changes, and those that read what these write, directly or not."""
-    writers = {path: stage for stage, each in declared.items() for path in each.outs}
-    sources = {
-        stage: {writers[path] for path in each.deps if path in writers}
-        for stage, each in declared.items()
+    before = {
+        name: [writer for writer in declared if set(declared[writer].outs) & set(each.deps)]
+        for name, each in declared.items()
     }
-    running = {stage for stage in changes if any(each.needs_run for each in changes[stage])}
-    while following := {stage for stage in changes if sources[stage] & running} - running:
+    running = {name for name in declared if _need_run(changes[name])}
+    while following := {name for name in declared if running & set(before[name])} - running:
         running |= following
     return [
-        StaleStage(
-            stage, changes[stage], [each for each in declared if each in sources[stage] & running]
-        )
-        for stage in declared
-        if stage in running or changes[stage]
+        StaleStage(name, changes[name], [each for each in before[name] if each in running])
+        for name in declared
+        if name in running or changes[name]
     ]
+
+
+def _need_run(changes: list[Change]) -> bool:
+    return any(each.kind is not Kind.RECORDED for each in changes)
