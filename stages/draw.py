@@ -20,8 +20,8 @@ from stages.figures.pictures import (
     prediction_pictures,
 )
 from stages.figures.style import save_figure
+from stages.models.names import MODELS
 from stages.models.storage import read_model
-from stages.models.titles import TITLES
 
 if TYPE_CHECKING:
     from stages.models.training import EpochReport
@@ -46,7 +46,7 @@ def main(params: "Params", _report: "EpochReport") -> None:
     test = splits.pop("test")
     table = read_csv(PREDICTIONS)
     predicted = {
-        model: table[[f"{model}_{name}" for name in classes]].to_numpy() for model in TITLES
+        model: table[[f"{model}_{name}" for name in classes]].to_numpy() for model in MODELS
     }
     curves = {name: read_csv(path) for name, path in CURVES.items()}
     explanations = read_arrays(EXPLANATIONS)

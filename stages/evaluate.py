@@ -7,7 +7,6 @@ metrics/roc/, and data/explanations.npz, from which `draw` pictures what the net
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,7 +122,7 @@ def compare(
     """Each model against each that is simpler, on the same images, as `cnn_vs_baseline`."""
     right = {name: each.argmax(axis=1) == labels for name, each in predicted.items()}
     return {
-        f"{better}_vs_{simpler}": asdict(paired_comparison(right[better], right[simpler]))
+        f"{better}_vs_{simpler}": paired_comparison(right[better], right[simpler]).metrics
         for simpler, better in combinations(right, 2)
     }
 

@@ -9,50 +9,36 @@ import argparse
 from pathlib import Path
 
 from stages.data.errors import UserError
-from stages.data.files import replacing
-from stages.reporting.pictures import gather_pictures
-from stages.reporting.provenance import gather_provenance
-from stages.reporting.rendering import Facts, render_model_card, render_page
-from stages.reporting.results import gather_results
-from stages.workflow.command import run_reporting_mistakes
 
 PAGE = Path("report/report.html")
 MODEL_CARD = Path("docs/model_card.md")
 
 
-def main() -> None:
-    """Read the options, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("--output", type=Path, default=PAGE, help=f"the page (default: {PAGE})")
     parser.add_argument(
         "--model-card", type=Path, default=MODEL_CARD, help=f"the card (default: {MODEL_CARD})"
     )
-    arguments = parser.parse_args()
-    run_reporting_mistakes(lambda: write_report(arguments.output, arguments.model_card))
 
 
-def write_report(page: Path, model_card: Path) -> None:
+def run(options: argparse.Namespace) -> None:
     """Write both files, or none if anything that they need is missing or damaged.
 
     Raises:
         UserError: a file is missing or damaged, or a path cannot be written.
     """
-    for path in (page, model_card):
+    from stages.data.files import replacing
+    from stages.results.measurements import read_measurements
+    from stages.results.page import model_card, page
+
+    paths = (options.output, options.model_card)
+    for path in paths:
         if not path.name or path.is_dir():
             raise UserError(f"{str(path)!r}: is a folder; give the path of a file")
-    results = gather_results()
-    provenance = gather_provenance(results, own_files={str(page), str(model_card)})
-    rendered = {
-        page: render_page(Facts(results, provenance, gather_pictures())),
-        model_card: render_model_card(results),
-    }
-    for path, text in rendered.items():
+    measured = read_measurements()
+    texts = (page(measured, {str(path) for path in paths}), model_card(measured))
+    for path, text in zip(paths, texts, strict=True):
         with replacing(path) as unfinished:
             unfinished.write_text(text, encoding="utf-8", newline="\n")
         print(f"{path}: {len(text.encode()) / 1e6:.2f} MB")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,41 +5,63 @@ of this machine tells them.
 """
 
 import argparse
+from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from stages.data.errors import UserError
 
-from stages.data.files import replacing
-from stages.reporting.tables import README, readme_with_tables, results_rows
-from stages.workflow.command import run_reporting_mistakes
+README = Path("README.md")
 
 
-def main() -> None:
-    """Print the table, or write it into the README."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument(
         "--write-readme", action="store_true", help="write the tables of README.md instead"
     )
-    arguments = parser.parse_args()
-    run_reporting_mistakes(write_readme if arguments.write_readme else print_results)
 
 
-def print_results() -> None:
-    """Print the results table."""
-    header, *rows = results_rows()
-    table = Table(title="Share of images that are answered rightly")
-    for column in header:
-        table.add_column(column, justify="left" if column == header[0] else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+def run(options: argparse.Namespace) -> None:
+    """Print the table, or write it into the README.
 
+    Raises:
+        UserError: a file is missing or damaged, or the README has no markers.
+    """
+    from stages.commands.terminal import console
+    from stages.data.files import replacing
+    from stages.results.measurements import read_measurements
+    from stages.results.report_tables import results_table
+    from stages.results.terminal import print_table
 
-def write_readme() -> None:
-    """Renew what stands between the markers in README.md."""
+    if not options.write_readme:
+        print_table(results_table(read_measurements(), with_seconds=True), console())
+        return
+    text = readme_with_tables()
     with replacing(README) as unfinished:
-        unfinished.write_text(readme_with_tables(), encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8")
 
 
-if __name__ == "__main__":
-    main()
+def readme_with_tables() -> str:
+    """The README with each table renewed for which it has markers.
+
+    Raises:
+        UserError: the README has no marker, or a file is missing.
+    """
+    from stages.results.markdown import table
+    from stages.results.measurements import read_measurements
+    from stages.results.report_tables import results_table, seeds_table, times_table
+
+    measured = read_measurements()
+    makers = {
+        "results": lambda: results_table(measured, with_seconds=False),
+        "seeds": lambda: seeds_table(measured),
+        "times": times_table,
+    }
+    text = original = README.read_text(encoding="utf-8")
+    for name, made in makers.items():
+        begin, end = f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
+        before, marker, rest = text.partition(begin)
+        if marker:
+            after = rest.partition(end)[2]
+            text = f"{before}{begin}\n{table(made())}\n{end}{after}"
+    if not any(f"<!-- {name}: written by" in original for name in makers):
+        raise UserError(f"{README}: has no marker such as {begin}; put it where the table belongs")
+    return text

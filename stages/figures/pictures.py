@@ -16,7 +16,7 @@ from stages.figures.intervals import accuracy_intervals, reliability, robustness
 from stages.figures.photos import captioned_grid, evidence_grid, image_grid, to_unit_range
 from stages.figures.predictions import confusion, feature_map, score_histograms
 from stages.models.storage import StoredModel
-from stages.models.titles import TITLES
+from stages.models.names import MODELS
 from stages.statistics.selection import joint_contradictions, sure_mistakes, unsure_hits
 
 PHOTOS = 24  # in a grid
@@ -73,13 +73,17 @@ def measure_pictures(
         measured: what `metrics/evaluate.json` says, by the model's name.
         classes: their names.
     """
-    titled = {TITLES[name]: probabilities for name, probabilities in predicted.items()}
+    titled = {MODELS[name].title: probabilities for name, probabilities in predicted.items()}
     ends = ("accuracy", "accuracy_ci_low", "accuracy_ci_high")
     intervals = {
-        TITLES[name]: (measured[name][ends[0]], measured[name][ends[1]], measured[name][ends[2]])
+        MODELS[name].title: (
+            measured[name][ends[0]],
+            measured[name][ends[1]],
+            measured[name][ends[2]],
+        )
         for name in predicted
     }
-    changed = {TITLES[name]: measured[name]["robustness"] for name in predicted}
+    changed = {MODELS[name].title: measured[name]["robustness"] for name in predicted}
     return {
         "accuracy": accuracy_intervals(intervals, len(labels)),
         "roc_pr": roc_and_precision_recall(labels, titled),
@@ -108,7 +112,7 @@ def prediction_pictures(
             ("unsure", "right predictions, the least sure first", unsure_hits),
         ):
             of_kind = chosen(test.labels, probabilities)
-            title = f"{TITLES[name]}: {what}"
+            title = f"{MODELS[name].title}: {what}"
             pictures[f"{name}_{kind}"] = _first_photos(test, of_kind, captions, title)
     contradicted = joint_contradictions(test.labels, [*predicted.values()])
     captions = _captions(test, np.mean([*predicted.values()], axis=0), classes)
@@ -152,7 +156,9 @@ def model_pictures(
         "cnn_filters": image_grid(rows, [""] * len(rows), title),
         **{
             f"{name}_learning_curves": learning_curves(
-                table, f"{TITLES[name]}: loss and accuracy by epoch", int(table["epoch"].max())
+                table,
+                f"{MODELS[name].title}: loss and accuracy by epoch",
+                int(table["epoch"].max()),
             )
             for name, table in curves.items()
         },
@@ -193,7 +199,7 @@ def explanation_pictures(
             test.images[positions],
             explanations["evidence"],
             [captions[position] for position in positions],
-            f"{TITLES['mobilenet']}: where it sees what, on sure mistakes and sure hits",
+            f"{MODELS['mobilenet'].title}: where it sees what, on sure mistakes and sure hits",
             (classes[1], classes[0]) if binary else ("the prediction", "the other classes"),
         ),
         "feature_map": feature_map(

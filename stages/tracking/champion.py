@@ -119,11 +119,11 @@ def _objections(
         what = f"cannot be compared with {who}, which has no predictions for the same test images"
         return [f"{what}: evaluate it on them, or take the alias from it"]
     test = paired_comparison(right.to_numpy(), of_champion.to_numpy())
-    mine, its = test.only_first_right, test.only_second_right
-    if test.mcnemar_p >= alpha or mine >= its:
+    mine, its = test.counts["only_first_right"], test.counts["only_second_right"]
+    if test.p >= alpha or mine >= its:
         return []
     counts = f"{its} are answered rightly by it alone and {mine} by this one"
-    p_value = f"exact McNemar test, p = {test.mcnemar_p:.2g}, below {alpha:g}"
+    p_value = f"exact McNemar test, p = {test.p:.2g}, below {alpha:g}"
     return [f"worse than {who}: of {len(right)} test images {counts} alone ({p_value})"]
 
 

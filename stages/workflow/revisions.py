@@ -71,6 +71,11 @@ class Revision:
         """Where something is, as within a sentence."""
         return "in the workspace" if self.is_workspace else f"at {self.name}"
 
+    @property
+    def remedy(self) -> str:
+        """What to do about results that are missing or damaged."""
+        return "run `make repro`" if self.is_workspace else "compare another revision"
+
     def read(self, path: str) -> bytes | None:
         """Content of a file; None if there is none at that path.
 
@@ -146,7 +151,7 @@ class Revision:
         Raises:
             UserError: it is missing, is not JSON, or holds something else.
         """
-        remedy = "run `make repro`" if self.is_workspace else "compare another revision"
+        remedy = self.remedy
         content = self.read(path)
         if content is None:
             raise UserError(f"{path}: is missing; {remedy}")

@@ -1,0 +1,1 @@
+"""Results for people: reading them, verdicts and the gate; terminal, Markdown, HTML, JSON."""

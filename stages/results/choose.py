@@ -1,0 +1,92 @@
+"""Which two revisions are compared, if the user does not name both."""
+
+from stages.data.errors import UserError
+from stages.workflow.revisions import SHORT, WORKSPACE, Revision, find_revision, repository
+
+MAIN_BRANCHES = ("main", "origin/main", "origin/HEAD")
+HISTORY_IS_CUT = (
+    "This clone is shallow; fetch the rest with `git fetch --unshallow origin` (in GitHub Actions "
+    "`fetch-depth: 0`, in GitLab `GIT_DEPTH: 0`)"
+)
+
+
+def choose_revisions(base: str, head: str) -> tuple[Revision, Revision, str]:
+    """Find the two sides.
+
+    Args:
+        base: names a revision. Empty for the default: where the head left the main branch; if it
+            did not leave it, the last commit for a workspace with changes, else the parent. Of a
+            DVC experiment it is the commit that it started from.
+        head: names a revision; empty for the workspace.
+
+    Returns:
+        Base, head, and how the base was chosen, in a clause; empty if the user named it.
+
+    Raises:
+        UserError: there is no such revision, or the history that the default needs.
+    """
+    try:
+        head_revision = find_revision(head or WORKSPACE)
+        if base:
+            return find_revision(base), head_revision, ""
+        default, why = _default_base(head_revision)
+    except UserError as error:
+        is_shallow = _git("rev-parse", "--is-shallow-repository") == "true"
+        raise UserError(f"{error}. {HISTORY_IS_CUT}" if is_shallow else str(error)) from None
+    return default, head_revision, why
+
+
+def _default_base(head: Revision) -> tuple[Revision, str]:
+    """The base, and why it is that."""
+    if not head.commit:
+        raise UserError("nothing is committed yet, so there is no base; commit the project first")
+    if head.baseline:
+        return _commit(head.baseline), f"where the experiment {head.name} started"
+    found = {name: _commit_of(f"{name}^{{commit}}") for name in MAIN_BRANCHES}
+    main = {name: commit for name, commit in found.items() if commit}
+    if not main:
+        branches = " or ".join(MAIN_BRANCHES)
+        raise UserError(f"there is no branch {branches} to find a base with; name BASE")
+    # Of several, the point that is nearest: a main branch that was not pulled lies further back.
+    fork = _git("merge-base", head.commit, *main.values())
+    if not fork:
+        raise UserError(f"no commit is common to {head.name} and {' or '.join(main)}; name BASE")
+    if fork != head.commit:
+        return _commit(fork), f"where it left {next(iter(main))}"
+    if head.is_workspace and _has_changes():
+        return Revision("HEAD", "commit", fork), "the last commit, as the workspace has changes"
+    parent = _commit_of(f"{fork}^")
+    if not parent:
+        what = f"{fork[:SHORT]} has no parent to compare with, and the workspace has no changes"
+        raise UserError(f"{what}; name BASE")
+    return _commit(parent), "its parent, as the main branch has it already"
+
+
+def _commit(commit: str) -> Revision:
+    return Revision(commit[:SHORT], "commit", commit)
+
+
+def _commit_of(name: str) -> str:
+    return _git("rev-parse", "--verify", "--quiet", name)
+
+
+def _git(*command: str) -> str:
+    """First line that Git prints; empty if it finds nothing."""
+    import git  # after stages.workflow.revisions, which lets it be imported without Git
+
+    try:
+        told: str = repository().git.execute(["git", *command])
+    except git.GitCommandError as error:
+        if error.status == 1:  # it looked, and there is none
+            return ""
+        raise
+    return told.partition("\n")[0]
+
+
+def _has_changes() -> bool:
+    status: str = repository().git.status(
+        "--porcelain",
+        "--untracked-files=no",
+        env={"GIT_OPTIONAL_LOCKS": "0"},  # another process may be at work in the repository
+    )
+    return bool(status)

@@ -1,0 +1,158 @@
+"""The pictures in metrics/figures/, each with what it shows, in groups; unknown ones come last."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from stages.data.errors import UserError
+from stages.models.names import MODELS
+
+FOLDER = Path("metrics/figures")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, with everything that a page needs to show it.
+
+    Attributes:
+        caption: what a reader sees below it.
+        description: what is to be seen, for who cannot see it.
+        width: in pixels.
+        height: in pixels.
+        address: the picture itself, as a data URL.
+    """
+
+    caption: str
+    description: str
+    width: int
+    height: int
+    address: str
+
+
+# By the name of a file: caption, and description for who cannot see the picture.
+Captions = dict[str, tuple[str, str]]
+
+
+def _of_each(models: tuple[str, ...], name: str, caption: str, description: str) -> Captions:
+    nouns = {model: MODELS[model].noun for model in models}
+    return {
+        f"{model}_{name}": (caption.format(noun), description.format(noun))
+        for model, noun in nouns.items()
+    }
+
+
+GROUPS: dict[str, Captions] = {
+    "Learning": _of_each(
+        ("cnn", "mobilenet"),
+        "learning_curves",
+        "Learning curves of {}, whose weights are those of the last epoch.",
+        "Loss and accuracy of {} by epoch, on training and on validation images.",
+    ),
+    "Comparison": {
+        "accuracy": (
+            "Accuracy of each model; whether two differ on the same images says the comparison.",
+            "The accuracy of each model with its interval, as in the table of accuracies.",
+        ),
+        "roc_pr": (
+            "Each point is a threshold; the nearer a curve comes to the corner, the better.",
+            "Of each model the ROC and the precision-recall curve, their good corners enlarged.",
+        ),
+        "confusion": (
+            "A row is an actual class, a column an answer: on the diagonal they are the same.",
+            "For each model a matrix that counts test images by actual class and by answer.",
+        ),
+        "reliability": (
+            "On the line a model is right as often as it says; below it, it is too sure.",
+            "For each model accuracy against confidence, and below it the share of images by it.",
+        ),
+        "score_histograms": (
+            "The less the classes overlap, the better; the axis of counts is logarithmic.",
+            "For each model a histogram of its probabilities, by actual class.",
+        ),
+        "robustness": (
+            "The dotted lines are the accuracies on the unchanged images.",
+            "The accuracy of each model by change; the numbers are in the table of robustness.",
+        ),
+    },
+    "Mistakes and doubts": {
+        "disagreements": (
+            "Test images whose label all models contradict: hard ones, or wrong labels.",
+            "A grid of test images, each with its label and the answer that all models agree on.",
+        ),
+        **_of_each(
+            tuple(MODELS),
+            "mistakes",
+            "Mistakes of {}, the surest first.",
+            "A grid of test images, each with its label and the wrong answer of {}.",
+        ),
+        **_of_each(
+            tuple(MODELS),
+            "unsure",
+            "Right answers of {}, the least sure first.",
+            "A grid of test images that {} barely answers rightly, each with how sure it is.",
+        ),
+    },
+    "What the models look at": {
+        "mobilenet_evidence": (
+            "What MobileNetV2 goes by, in its surest mistakes and its surest right answers.",
+            "Test images, each beside its gray copy with the evidence for a class laid over.",
+        ),
+        "feature_map": (
+            "What MobileNetV2 finds similar lies close together; its mistakes are ringed.",
+            "Test images as points in the plane of two principal components; mistakes are ringed.",
+        ),
+        "baseline_weights": (
+            "Weights of the least-squares baseline, one for each pixel.",
+            "The weights of the baseline as a gray image of 32×32 pixels.",
+        ),
+        "cnn_filters": (
+            "Filters of the first convolution of the CNN.",
+            "A grid of the learned filters, each a small image.",
+        ),
+        "cnn_responses": (
+            "Responses of the CNN's first filters.",
+            "For some images, maps of how strongly filters respond at each place.",
+        ),
+    },
+    "Data": {
+        "samples": (
+            "Training images.",
+            "A row of training images of each class, 32×32 pixels each.",
+        ),
+        "label_issues": (
+            "Training images with doubtful labels; odd views are among them and wrong labels.",
+            "A grid of images, each with its label and the class that is suggested instead.",
+        ),
+    },
+}
+
+
+def gather_pictures() -> dict[str, list[Picture]]:
+    """Read all pictures, by the title of their group; a group without pictures is left out.
+
+    Raises:
+        UserError: a file is no PNG.
+    """
+    waiting = {path.stem: path for path in sorted(FOLDER.glob("*.png"))}
+    groups = {
+        title: [_read(waiting.pop(name), *captions[name]) for name in captions if name in waiting]
+        for title, captions in GROUPS.items()
+    }
+    others = [_read(path, path.name, f"The picture {path.name}") for path in waiting.values()]
+    return {title: found for title, found in (groups | {"More pictures": others}).items() if found}
+
+
+def _read(path: Path, caption: str, description: str) -> Picture:
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            width, height = picture.size
+            picture.verify()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        what = f"is no picture that can be read ({error})"
+        raise UserError(f"{path}: {what}; run `make repro`") from error
+    address = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    return Picture(caption, description, width, height, address)

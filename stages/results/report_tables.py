@@ -1,0 +1,253 @@
+"""The tables of the report and the README; a cell that nothing was measured for says so."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stages.data.files import read_json
+from stages.models.names import MODELS
+from stages.results.gate import limits
+from stages.results.measurements import ISSUE_COLUMNS, NEAR_DUPLICATES, SPLITS, Measurements, Model
+from stages.results.text import (
+    ABSENT,
+    ACCURACY,
+    CALIBRATION_MEASURES,
+    NOT_MEASURED,
+    Markdown,
+    Measure,
+    Table,
+    accuracy_measures,
+    param,
+    percent,
+    points,
+    shown,
+    with_interval,
+)
+from stages.statistics.paired import COUNTS
+from stages.tracking.receipts import all_receipts
+
+TIMES = Path("benchmarks/time_to_accuracy.json")
+SHOWN_ISSUES = 20
+UNCHANGED = "unchanged"  # the test images as they are, in the measures of robustness
+COUNT_TITLES = ("both right", "only the first", "only the second", "both wrong")
+WITHOUT_DUPLICATES = "accuracy_without_near_duplicates"
+
+
+def _absent(what: str) -> str:
+    return f"{what}: {NOT_MEASURED}."
+
+
+def results_table(measured: Measurements, *, with_seconds: bool) -> Table:
+    """Accuracies of the models; seconds of training where a receipt of this machine tells them."""
+    rows = [
+        [
+            model.title,
+            *(percent(model.measures[split]["accuracy"]) for split in SPLITS[:2]),
+            with_interval(model.measures["test"], "accuracy", ACCURACY),
+            *([_seconds(model, measured)] if with_seconds else []),
+        ]
+        for model in measured.models
+    ]
+    header = ["model", "train", "validation", "test (95 %)", *["seconds"] * with_seconds]
+    return Table("Share of images that are answered rightly", header, rows)
+
+
+def _seconds(model: Model, measured: Measurements) -> str:
+    """Seconds that the run took which made this very model, or a dash if no receipt here knows."""
+    md5 = measured.results.revision.md5(model.path)
+    for receipt in all_receipts() if md5 else []:
+        if receipt.stage == model.stage and receipt.outs.get(model.path) == md5:
+            return f"{receipt.seconds:.0f}"
+    return ABSENT
+
+
+def seeds_table(measured: Measurements) -> Table:
+    """Accuracy over trainings with several seeds."""
+    rows = []
+    for model, seeds in measured.seeds.items():
+        several = seeds["n"] > 1  # one seed has no deviation
+        cells = [MODELS[model].title, f"{seeds['n']:.0f}"]
+        for split in SPLITS[1:]:
+            mean, deviation = (100 * seeds[f"{split}_accuracy.{key}"] for key in ("mean", "std"))
+            cells.append(f"{mean:.2f} ± {deviation:.2f} %" if several else f"{mean:.2f} %")
+        low, high = (percent(seeds[f"test_accuracy.{end}"]) for end in ("min", "max"))
+        rows.append([*cells, f"{low} – {high}" if several else ABSENT])
+    header = ["model", "seeds", "validation", "test", "lowest and highest test"]
+    caption = "Mean ± standard deviation of the accuracy over seeds"
+    return Table(caption, header, rows, absent=_absent("Trainings with several seeds"))
+
+
+def times_table() -> Table:
+    """Seconds to an accuracy: of the script by hand and of the stage, and their ratio.
+
+    Raises:
+        UserError: the file of the benchmark is missing or damaged.
+    """
+    rows = []
+    for measured in read_json(TIMES)["targets"]:
+        by_hand, ours = measured["by_hand_seconds"], measured["here_seconds"]
+        total = measured["by_hand_total_seconds"]
+        told = f"{by_hand:.0f} s" if by_hand else f"not in {total:.0f} s"
+        here, ratio = "not reached", ABSENT
+        if ours is not None:
+            here = f"{ours:.0f} s"
+            ratio = f"{by_hand / ours:.1f}×" if by_hand else Markdown(f"> {total / ours:.1f}×")
+        rows.append([measured["target"], told, here, ratio])
+    header = ["test accuracy reached", "as written by hand", "here", "ratio"]
+    return Table("Time to accuracy", header, rows)
+
+
+def accuracy_table(measured: Measurements) -> Table:
+    """Accuracy of each model on each split, with intervals where there are any."""
+    rows = [
+        [
+            f"{model.title} (chosen)" if model is measured.chosen else model.title,
+            *(with_interval(model.measures[split], "accuracy", ACCURACY) for split in SPLITS),
+        ]
+        for model in measured.models
+    ]
+    known = [
+        "accuracy_ci_low" in measures
+        for model in measured.models
+        for measures in model.measures.values()
+    ]
+    where = "" if all(known) else " where they were measured"
+    note = f", with 95 % intervals{where}" if any(known) else ""
+    return Table(f"Accuracy{note}", ["model", *SPLITS], rows)
+
+
+def test_table(measured: Measurements, models: Sequence[Model]) -> Table:
+    """The other measures of right and wrong on the test images, a row a measure."""
+    known = accuracy_measures(measured.classes)
+    elsewhere = {*known, *CALIBRATION_MEASURES, WITHOUT_DUPLICATES}
+    names = dict.fromkeys(name for model in measured.models for name in model.measures["test"])
+    unknown = [
+        name for name in names if name not in elsewhere and not name.endswith(("low", "high"))
+    ]
+    del known["accuracy"]
+    measures = known | {name: Measure(name, is_share=False) for name in unknown}
+    return _measures_table(models, measures, "More measures on the test images")
+
+
+def calibration_table(models: Sequence[Model]) -> Table:
+    """Measures of the probabilities on the test images, a row a measure."""
+    return _measures_table(models, CALIBRATION_MEASURES, "Calibration on the test images")
+
+
+def _measures_table(
+    models: Sequence[Model], measures: Mapping[str, Measure], caption: str
+) -> Table:
+    rows = [
+        [
+            measure.title,
+            *(with_interval(model.measures["test"], name, measure) for model in models),
+            measure.meaning,
+        ]
+        for name, measure in measures.items()
+    ]
+    header = ["measure", *(model.title for model in models), "meaning"]
+    return Table(caption, header, rows, words=(len(header) - 1,))
+
+
+def classes_table(measured: Measurements, models: Sequence[Model]) -> Table:
+    """On how many images of each class each model is right."""
+    rows = []
+    for name in measured.classes if all(model.right for model in models) else ():
+        total = measured.splits["test"].get(name, 0)
+        right = [model.right[name] for model in models]
+        shares = [f"{n:,} ({percent(n / total)})" if total else f"{n:,}" for n in right]
+        rows.append([name, f"{total:,}", *shares])
+    header = ["class", "test images", *(model.title for model in models)]
+    caption = "Test images answered rightly, by class"
+    return Table(caption, header, rows, absent=_absent("Accuracy by class"))
+
+
+def pairs_table(measured: Measurements) -> Table:
+    """On how many test images two models agree and differ."""
+    rows = []
+    for first, second, test in measured.pairs:
+        counts = test.counts if test else {}
+        cells = [f"{counts[key]:,}" if key in counts else NOT_MEASURED for key in COUNTS]
+        rows.append([f"{first}, {second}", *cells])
+    caption = "Test images that both, one or none of two models answers rightly"
+    absent = _absent("Differences on the same test images")
+    return Table(caption, ["first, second", *COUNT_TITLES], rows, absent=absent)
+
+
+def robustness_table(models: Sequence[Model]) -> Table:
+    """Accuracy on changed test images."""
+    changes = dict.fromkeys(change for model in models for change in model.robustness)
+    rows = [
+        [change.replace("_", " "), *(_robustness(model, change) for model in models)]
+        for change in changes
+    ]
+    header = ["test images", *(model.title for model in models)]
+    caption = "Accuracy on changed images, and the difference to the unchanged ones in points"
+    return Table(caption, header, rows, absent=_absent("Accuracy on changed images"))
+
+
+def _robustness(model: Model, change: str) -> str:
+    accuracy, base = model.robustness.get(change), model.robustness.get(UNCHANGED)
+    if accuracy is None or base is None or change == UNCHANGED:
+        return shown(accuracy, ACCURACY)
+    sign = "+" if accuracy > base else ""
+    return f"{percent(accuracy)} ({sign}{points(accuracy - base)})"
+
+
+def near_duplicates_table(models: Sequence[Model]) -> Table:
+    """Accuracy on the test images with and without those that nearly repeat a training image."""
+    names = ("accuracy", WITHOUT_DUPLICATES)
+    rows = [
+        [model.title, *(shown(model.measures["test"].get(name), ACCURACY) for name in names)]
+        for model in models
+    ]
+    header = ["model", "all test images", "without near-duplicates"]
+    return Table("Test accuracy without near-duplicates", header, rows)
+
+
+def issues_table(measured: Measurements) -> Table:
+    """The labels that are least credible."""
+    issues = measured.label_issues or []
+    rows = [
+        [f"{v:.3f}" if isinstance(v, float) else str(v) for v in issue]
+        for issue in issues[:SHOWN_ISSUES]
+    ]
+    part = f"The first {len(rows)} of" if len(issues) > len(rows) else "All"
+    header = [name.replace("_", " ") for name in ISSUE_COLUMNS]
+    caption, is_known = f"{part} {len(issues):,} doubtful labels", measured.label_issues is not None
+    absent = "The list is empty." if is_known else _absent("Which labels are doubtful")
+    return Table(caption, header, rows, words=(1, 3, 4), absent=absent)
+
+
+def splits_table(measured: Measurements) -> Table:
+    """How many images each split has, by class."""
+    columns = ["images", *measured.classes, NEAR_DUPLICATES]
+    rows = [
+        [split, *(f"{counts[key]:,}" if key in counts else ABSENT for key in columns)]
+        for split, counts in measured.splits.items()
+    ]
+    header = ["split", *columns[:-1], "near-duplicates of a training image"]
+    return Table("Images of each split", header, rows)
+
+
+def training_table(model: Model) -> Table:
+    """The params with which a model was trained."""
+    rows = [[key, param(value)] for key, value in model.params.items()]
+    caption = f"Settings of {model.title}"
+    absent = "The settings are not recorded: there is no dvc.lock."
+    return Table(caption, ["setting", "value"], rows, code=(0, 1), absent=absent)
+
+
+def floors_table(measured: Measurements) -> Table:
+    """Floors and ceilings of the gate for the chosen model, and what it reaches."""
+    measures = accuracy_measures(measured.classes) | CALIBRATION_MEASURES
+    rows = []
+    for limit in limits(measured.params.gate):
+        if limit.model == measured.chosen.name:
+            measure = measures[limit.measure]
+            value = measured.chosen.measures["test"].get(limit.measure)
+            kept = NOT_MEASURED if value is None else "yes" if limit.allows(value) else "no"
+            asked = f"{limit.asks} {shown(limit.value, measure)}"
+            rows.append([measure.title, asked, shown(value, measure), kept])
+    header = ["measure", "asked", "measured", "kept"]
+    absent = f"Nothing is asked of {measured.chosen.noun}."
+    return Table("Floors and ceilings of the gate", header, rows, words=(3,), absent=absent)

@@ -1,0 +1,67 @@
+"""The photos whose prediction turned, as a picture, where they are on this machine."""
+
+from pathlib import Path
+
+import numpy as np
+
+from stages.data.errors import UserError
+from stages.data.files import read_arrays
+from stages.results.comparison import Comparison
+from stages.results.reading import TEST_IMAGES
+
+ALL_IMAGES = "data/cifar10.npz"
+SHOWN = 16  # of each model and direction
+
+
+def draw_turned(comparison: Comparison, path: Path) -> str:
+    """Write the picture if there are photos.
+
+    Returns:
+        What was done, or why nothing was, in a line.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if comparison.unpaired:
+        return f"{path}: not written, as the sides are not compared image by image"
+    photos = _photos({flip.index for flip in comparison.flips})
+    if photos is None:
+        where = f"{TEST_IMAGES} or {ALL_IMAGES}"
+        return f"{path}: not written, as no photos are here ({where}; `dvc pull` brings them)"
+    from stages.figures.photos import captioned_grid  # matplotlib takes a second
+    from stages.figures.style import save_figure
+
+    groups: dict[tuple[bool, str], list[int]] = {}
+    for number, flip in enumerate(comparison.flips):
+        groups.setdefault((flip.to_right, flip.model), []).append(number)
+    in_order = sorted(groups, key=lambda group: group[0])  # those that turned wrong first
+    shown = [comparison.flips[n] for group in in_order for n in groups[group][:SHOWN]]
+    captions = [
+        f"{flip.model}: {'right' if flip.to_right else 'wrong'}\n{flip.base} → {flip.head}\n"
+        f"image {flip.index}"
+        for flip in shown
+    ]
+    images = np.stack([photos[flip.index] for flip in shown]) if shown else np.empty((0, 32, 32, 3))
+    everything = len(comparison.flips)
+    of = f"{len(shown)} of {everything}" if len(shown) < everything else "all"
+    sides = f"{comparison.base.revision.name} → {comparison.head.revision.name}"
+    title = f"Test images whose answer turned right or wrong, {sides} ({of})"
+    save_figure(path, captioned_grid(images.astype(np.uint8), captions, title))
+    return f"{path}: {len(shown)} images whose answer turned"
+
+
+def _photos(indices: set[int]) -> dict[int, np.ndarray] | None:
+    """Photos by number among CIFAR-10's test images; None if any is not on this machine."""
+    for path, images, numbers in (
+        (TEST_IMAGES, "images", "indices"),
+        (ALL_IMAGES, "test_images", None),
+    ):
+        try:
+            arrays = read_arrays(Path(path))
+            position = arrays[numbers].tolist() if numbers else range(len(arrays[images]))
+            found = dict(zip(position, arrays[images], strict=True))
+        except (UserError, KeyError, ValueError):
+            continue
+        if indices <= found.keys():
+            return found
+    return None

@@ -1,0 +1,223 @@
+"""Whether a model is better or worse than another, or than it was, on the same test images."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from stages.models.names import LOWER_IS_BETTER
+from stages.results.predictions import Predictions, why_not_paired
+from stages.results.reading import TEST_IMAGES, Results
+from stages.results.text import NOT_MEASURED, capital, p_value, points
+from stages.statistics.intervals import wilson
+from stages.statistics.paired import (
+    PairedDifference,
+    brier_scores,
+    holm,
+    paired_comparison,
+    paired_difference,
+)
+
+ACCURACY, BRIER = "accuracy", "brier"
+Kind = Literal["better", "worse", "no evidence", "same", "not compared", "not measured"]
+
+
+class Measured(NamedTuple):
+    """A value, and its 95 % interval if there is one."""
+
+    value: float
+    ci: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A measure of a model on both sides, and whether its difference is more than chance.
+
+    Attributes:
+        model: name of the model.
+        measure: accuracy or brier.
+        kind: what is said of it; `same` if all predictions, or all probabilities, are.
+        base: on the base side; None if it was not measured.
+        head: on the head side.
+        test: head less base on the same images; None if they are not compared.
+        corrected_p: its p value, corrected over the models that changed (Holm).
+    """
+
+    model: str
+    measure: str
+    kind: Kind
+    base: Measured | None
+    head: Measured | None
+    test: PairedDifference | None = None
+    corrected_p: float | None = None
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image whose prediction turned from right to wrong, or from wrong to right.
+
+    Attributes:
+        model: name of the model.
+        index: number of the image among CIFAR-10's test images.
+        actual: its class.
+        base: the prediction on the base side.
+        head: the prediction on the head side.
+    """
+
+    model: str
+    index: int
+    actual: str
+    base: str
+    head: str
+
+    @property
+    def to_right(self) -> bool:
+        """Whether the prediction is right now."""
+        return self.head == self.actual
+
+
+class Pair(NamedTuple):
+    """Predictions of both sides for the same images in the same order."""
+
+    base: Predictions
+    head: Predictions
+
+
+def pair_up(base: Results, head: Results) -> tuple[Pair | None, str]:
+    """The predictions of both sides if they are of the same images, else why they are not."""
+    if base.predictions is None or head.predictions is None:
+        side = base if base.predictions is None else head
+        return None, f"there are no predictions {side.place} that can be read"
+    pair = Pair(base.predictions, head.predictions)
+    if reason := why_not_paired(*pair):
+        return None, f"the test sets differ: {reason}"
+    before, after = base.test_images_md5, head.test_images_md5
+    if before and after and before != after:
+        return None, f"the test sets differ: {TEST_IMAGES} is another file by the dvc.lock of each"
+    return pair, ""
+
+
+def judge(base: Results, head: Results, pair: Pair | None, alpha: float) -> list[Verdict]:
+    """Judge accuracy and Brier score of each model that both sides have.
+
+    Args:
+        base: the side before.
+        head: the side after.
+        pair: their predictions for the same images; None if there are none.
+        alpha: level of the tests, for each measure corrected over the models that changed.
+
+    Returns:
+        By measure and model; what is not paired has what each side measured by itself.
+    """
+    models = [model for model in head.models if model in base.models]
+    found = []
+    for measure in (ACCURACY, BRIER):
+        tests = {model: _test(pair, model, measure) for model in models}
+        # A model that is the same cannot seem to differ by chance, so it is no test.
+        p_values = {
+            model: test.p
+            for model, test in tests.items()
+            if pair and test and not _is_same(pair, model, measure)
+        }
+        corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
+        for model, test in tests.items():
+            values = (_measured(base, model, measure), _measured(head, model, measure))
+            kind: Kind = "same" if test else "not compared"
+            p = 1.0 if test else None
+            if test and model in corrected:
+                p = corrected[model]
+                kind = kind_of(test.difference, p, alpha, measure)
+            found.append(Verdict(model, measure, kind, *values, test, p))
+    return found
+
+
+def kind_of(difference: float, p: float, alpha: float, measure: str = ACCURACY) -> Kind:
+    """What a difference says at a level of the test."""
+    if p >= alpha or difference == 0:
+        return "no evidence"
+    return "better" if (difference < 0) == (measure in LOWER_IS_BETTER) else "worse"
+
+
+def sentence_on(
+    first: str,
+    second: str,
+    test: PairedDifference | None,
+    kind: Kind,
+    images: int,
+    correction: str = "",
+) -> str:
+    """What a difference of accuracies says, with the numbers.
+
+    Args:
+        first: noun of the first model.
+        second: noun of the second.
+        test: first less second; None if it was not measured.
+        kind: what it says.
+        images: how many test images.
+        correction: clause on the corrected p value, if there were several tests.
+    """
+    if test is None:
+        return f"{capital(first)} against {second}: {NOT_MEASURED} on the same images."
+    difference, ci = test.difference, test.ci
+    if kind == "worse":
+        difference, ci = -difference, ci and (-ci[1], -ci[0])
+    size = f"{points(difference)} points{' fewer' if kind == 'worse' else ''}"
+    size += f" ({points(ci[0])} to {points(ci[1])})" if ci else f" (interval {NOT_MEASURED})"
+    said = f"{capital(first)} is {kind} than {second}"
+    if kind == "no evidence":
+        said = f"There is no evidence of a difference between {first} and {second}"
+    evidence = f"exact McNemar {p_value(test.p)}{correction}"
+    return f"{said}: {size} on the same {images:,} test images; {evidence}."
+
+
+def flips(pair: Pair) -> list[Flip]:
+    """Images whose prediction turned right or wrong, by model and number of the image."""
+    before, after = pair
+    return [
+        Flip(
+            model,
+            int(after.indices[row]),
+            str(after.actual[row]),
+            str(before.predicted[model][row]),
+            str(after.predicted[model][row]),
+        )
+        for model in after.predicted
+        if model in before.predicted
+        for row in np.flatnonzero(before.is_right(model) != after.is_right(model))
+    ]
+
+
+def _test(pair: Pair | None, model: str, measure: str) -> PairedDifference | None:
+    """Head less base; None if a side does not have what it takes."""
+    if pair is None or not all(model in side.predicted for side in pair):
+        return None
+    if measure == ACCURACY:
+        return paired_comparison(pair.head.is_right(model), pair.base.is_right(model))
+    if not all(model in side.probabilities for side in pair) or len(pair.head) < 2:
+        return None
+    return paired_difference(_brier(pair.head, model), _brier(pair.base, model))
+
+
+def _brier(predictions: Predictions, model: str) -> np.ndarray:
+    return brier_scores(predictions.labels, predictions.probabilities[model])
+
+
+def _is_same(pair: Pair, model: str, measure: str) -> bool:
+    values = "predicted" if measure == ACCURACY else "probabilities"
+    before, after = (getattr(side, values)[model] for side in pair)
+    # Classes may stand in another order: then all columns do, and nothing is the same.
+    return pair.base.classes == pair.head.classes and np.array_equal(before, after)
+
+
+def _measured(side: Results, model: str, measure: str) -> Measured | None:
+    """From the predictions, which have all, else from the metrics."""
+    predictions = side.predictions
+    if predictions and measure == ACCURACY and model in predictions.predicted:
+        right, n = int(predictions.is_right(model).sum()), len(predictions)
+        return Measured(right / n, wilson(right, n))
+    if predictions and measure == BRIER and model in predictions.probabilities:
+        return Measured(float(_brier(predictions, model).mean()), None)
+    value = side.tested(model, measure)
+    low, high = (side.tested(model, f"{measure}_ci_{end}") for end in ("low", "high"))
+    ci = None if low is None or high is None else (low, high)
+    return None if value is None else Measured(value, ci)
