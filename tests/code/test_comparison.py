@@ -1,4 +1,4 @@
-"""The parts of a comparison: statistics that are as published, rules that are as written."""
+"""The parts of a comparison: verdicts, predictions, rules that are as written."""
 
 import json
 import re
@@ -7,118 +7,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp, ttest_rel
-from sklearn.metrics import brier_score_loss
-from statsmodels.stats.multitest import multipletests
 
-from stages.comparison.changes import MetricChange, stage_changes
-from stages.comparison.endpoints import Endpoint
-from stages.comparison.gate import check_gate
-from stages.comparison.predictions import Predictions, predictions_in, why_not_paired
-from stages.comparison.sides import Side
-from stages.comparison.tolerances import TOLERANCES, check_reproduction
 from stages.data.errors import UserError
-from stages.reporting.results import Comparison
-from stages.reporting.words import verdict
-from stages.statistics.multiple import holm
-from stages.statistics.paired_scores import brier_scores, paired_difference
-from stages.tracking.declared import StageRecord, flattened
+from stages.results.changes import MetricChange, stage_changes
+from stages.results.gate import check_gate
+from stages.results.predictions import Predictions, predictions_in, why_not_paired
+from stages.results.reading import Results
+from stages.results.reproduction import TOLERANCES, check_reproduction
+from stages.results.verdicts import kind_of, sentence_on
+from stages.statistics.paired import PairedDifference
 from stages.workflow.params import GateParams, read_gate, read_params
+from stages.workflow.pipeline import LockEntry, flattened
+from stages.workflow.revisions import Revision
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# Holm.
-
-
-def test_several_models_are_corrected_for_as_in_the_textbook_example() -> None:
-    # Four hypotheses with p = 0.01, 0.04, 0.03, 0.005: the last and the first are rejected at 0.05
-    # (0.005 <= 0.05 / 4, 0.01 <= 0.05 / 3, but 0.03 > 0.05 / 2), as in the article
-    # "Holm-Bonferroni method" of Wikipedia.
-    corrected = holm([0.01, 0.04, 0.03, 0.005])
-    assert corrected == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert [p <= 0.05 for p in corrected] == [True, False, False, True]
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_several_models_are_corrected_for_as_statsmodels_does(p_values: list[float]) -> None:
-    expected = multipletests(p_values, method="holm")[1]
-    assert holm(p_values) == pytest.approx(expected, abs=1e-12)
-
-
-def test_no_model_at_all_needs_no_correction() -> None:
-    assert holm([]) == []
-
-
-# Scores that each image has.
-
-# Extra hours of sleep with two drugs, ten patients: Student, "The probable error of a mean", 1908.
-SLEEP = (
-    np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]),
-    np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]),
-)
-
-
-def test_a_paired_difference_is_that_of_students_sleep_data() -> None:
-    found = paired_difference(*SLEEP)
-    assert found.difference == pytest.approx(-1.58)
-    # The published t is -4.0621, so that the error of the mean is 1.58 / 4.0621.
-    half = (found.ci_high - found.ci_low) / 2
-    assert found.difference / (half / 1.959964) == pytest.approx(-4.0621, abs=1e-4)
-    assert found.p < ttest_rel(*SLEEP).pvalue < 0.01  # so few patients want the t distribution
-
-
-@pytest.mark.parametrize(("n", "allowed"), [(400, 1e-3), (2000, 2e-4)])
-@pytest.mark.parametrize("shift", [0.0, 0.01, 0.03, 0.05, 0.2])
-def test_a_paired_difference_of_many_images_is_the_paired_t_test(
-    n: int, allowed: float, shift: float
-) -> None:
-    generator = np.random.default_rng(n)
-    first = generator.beta(0.3, 2, n)
-    second = np.clip(first + generator.normal(shift, 0.3, n), 0, 1)
-    found = paired_difference(first, second)
-    assert found.p == pytest.approx(ttest_rel(first, second).pvalue, abs=allowed)
-    interval = ttest_1samp(first - second, 0).confidence_interval()
-    assert (found.ci_low, found.ci_high) == pytest.approx(tuple(interval), abs=1e-3)
-
-
-def test_scores_that_do_not_differ_are_no_evidence() -> None:
-    same = np.array([0.1, 0.2, 0.3])
-    assert paired_difference(same, same).p == 1
-    assert paired_difference(same, same).difference == 0
-
-
-def test_scores_that_are_not_paired_are_refused() -> None:
-    for first, second in ((np.ones(3), np.ones(4)), (np.ones(1), np.ones(1))):
-        with pytest.raises(ValueError, match="not paired"):
-            paired_difference(first, second)
-
-
-@pytest.mark.parametrize("classes", [2, 3, 10])
-def test_the_mean_of_the_brier_scores_is_the_one_in_the_metrics(classes: int) -> None:
-    generator = np.random.default_rng(classes)
-    probabilities = generator.dirichlet(np.ones(classes), 300)
-    labels = generator.integers(0, classes, 300)
-    expected = brier_score_loss(labels, probabilities[:, 1] if classes == 2 else probabilities)
-    assert brier_scores(labels, probabilities).mean() == pytest.approx(expected)
+WORKSPACE = Revision("workspace", "workspace", "")
 
 
 def test_a_corrected_p_value_decides_and_both_are_shown() -> None:
-    measures = {
-        "accuracy_difference": -0.01,
-        "accuracy_difference_ci_low": -0.019,
-        "accuracy_difference_ci_high": -0.001,
-        "mcnemar_p": 0.03,
-    }
-    comparison = Comparison("the CNN here", "the CNN there", measures)
-    assert verdict(comparison, 2000, 0.05).kind == "worse"
-    said = verdict(comparison, 2000, 0.05, corrected_p=0.06, tests=2)
-    assert said.kind == "no evidence"
-    assert "exact McNemar p = 0.03, corrected for 2 models p = 0.06" in said.sentence
+    test = PairedDifference(-0.01, (-0.019, -0.001), 0.03)
+    assert kind_of(test.difference, test.p, 0.05) == "worse"
+    kind = kind_of(test.difference, 0.06, 0.05)
+    assert kind == "no evidence"
+    said = sentence_on("a", "b", test, kind, 2000, ", corrected for 2 models p = 0.06")
+    assert "exact McNemar p = 0.03, corrected for 2 models p = 0.06" in said
 
 
 # Predictions.
@@ -142,7 +57,7 @@ def test_predictions_are_read_in_the_order_of_the_images() -> None:
     assert found.labels.tolist() == [0, 1, 2]
     assert found.is_right("cnn").tolist() == [False, True, True]
     assert found.probabilities["cnn"][0].tolist() == [0.4, 0.5, 0.1]
-    assert set(found.answers) == {"cnn", "old"}
+    assert set(found.predicted) == {"cnn", "old"}
     assert set(found.probabilities) == {"cnn"}  # the old one has none
 
 
@@ -185,14 +100,15 @@ def test_predictions_of_the_project_pair_with_themselves() -> None:
 
 
 def test_a_setting_that_became_null_and_one_that_is_gone_are_differences() -> None:
-    before = StageRecord("train", {"a": 1, "b": None}, {"x.py": "1", "x.npz": "1"}, {"o": "1"})
-    after = StageRecord("train", {"a": None}, {"x.py": "2", "x.npz": "1"}, {"o": "1"})
-    (found,) = stage_changes({"train": before}, {"train": after})
+    entry = LockEntry("train", {"a": 1, "b": None}, {"x.py": "1", "x.npz": "1"}, {"o": "1"})
+    changed = replace(entry, params={"a": None}, deps={"x.py": "2", "x.npz": "1"})
+    before, after = (Results(WORKSPACE, lock={"train": each}) for each in (entry, changed))
+    (found,) = stage_changes(before, after)
     assert found.settings == ["a", "b"]
     assert (found.code, found.data, found.same_outputs) == (["x.py"], [], True)
-    assert stage_changes({"train": before}, {"train": before}) == []
-    (found,) = stage_changes({"train": before}, {})
-    assert found.change == "removed"
+    assert stage_changes(before, before) == []
+    (added, removed) = stage_changes(before, Results(WORKSPACE, lock={"fit": entry}))
+    assert (added.change, removed.change) == ("added", "removed")
 
 
 # The gate.
@@ -207,51 +123,32 @@ RULES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
+    ("rules", "what"),
     [
-        ({"alpha": 0}, "gate.alpha: 0 is not allowed; allowed: a number above 0 below 1"),
-        ({"alpha": "5 %"}, "gate.alpha: '5 %' is not allowed; allowed: a number above 0 below 1"),
-        ({"floors": None}, "gate.floors: None is not allowed; allowed: a section with any of the"),
+        (RULES | {"alpha": 0}, "gate.alpha: 0 is not allowed; allowed: a number above 0"),
+        (RULES | {"floors": None}, "gate.floors: None is not allowed; allowed: a section with"),
         (
-            {"floors": {"cnn": {"accuracy": 90}}},
+            RULES | {"floors": {"cnn": {"accuracy": 90}}},
             "gate.floors.cnn.accuracy: 90 is not allowed; allowed: a number from 0 to 1",
         ),
         (
-            {"floors": {"resnet": {"accuracy": 0.9}}},
-            "gate.floors.resnet: unknown key; known here: baseline, cnn, mobilenet",
-        ),
-        (
-            {"floors": {"cnn": {"brier": 0.9}}},
-            "gate.floors.cnn.brier: unknown key; known here: accuracy, balanced_accuracy",
-        ),
-        (
-            {"ceilings": {"cnn": {"accuracy": 0.9}}},
+            RULES | {"ceilings": {"cnn": {"accuracy": 0.9}}},
             "gate.ceilings.cnn.accuracy: unknown key; known here: log_loss, brier",
         ),
-        ({"max_loss": 0.1}, "gate.max_loss: unknown key; known here: floors, ceilings, alpha"),
+        ({k: v for k, v in RULES.items() if k != "alpha"}, "gate.alpha: is missing; allowed: a"),
+        (None, "gate: None is not allowed; allowed: a section with the"),
     ],
 )
-def test_a_mistake_in_the_rules_is_named_with_what_is_legal(
-    change: dict[str, Any], what: str
-) -> None:
-    path = Path("params.yaml")
+def test_a_mistake_in_the_rules_is_named_with_what_is_legal(rules: Any, what: str) -> None:
     with pytest.raises(UserError) as caught:
-        read_gate(path, RULES | change)
+        read_gate(Path("params.yaml"), rules)
     assert str(caught.value).startswith(f"params.yaml: {what}")
     assert "\n" not in str(caught.value)
 
 
-def test_a_rule_that_is_missing_is_named() -> None:
-    with pytest.raises(UserError, match=r"gate\.alpha: is missing; allowed: a number above 0"):
-        read_gate(Path("params.yaml"), {k: v for k, v in RULES.items() if k != "alpha"})
-    with pytest.raises(UserError, match="gate: None is not allowed; allowed: a section with the"):
-        read_gate(Path("params.yaml"), None)
-
-
-def side(**tested: float) -> Side:
+def side(**tested: float) -> Results:
     measures = {f"cnn.{name}": value for name, value in tested.items()}
-    where = Endpoint("workspace", "", is_workspace=True)
-    return Side(where, {"gate": RULES}, metrics={"metrics/evaluate.json": measures})
+    return Results(WORKSPACE, {"gate": RULES}, metrics={"metrics/evaluate.json": measures})
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,22 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, ttest_1samp, ttest_rel
+from sklearn.metrics import brier_score_loss
+from statsmodels.stats.multitest import multipletests
 
 from stages.models.network import output_units, probabilities
 from stages.statistics.classification import classification_metrics
 from stages.statistics.intervals import wilson
-from stages.statistics.paired import RESAMPLES, mcnemar, paired_comparison
+from stages.statistics.paired import (
+    RESAMPLES,
+    PairedDifference,
+    brier_scores,
+    holm,
+    mcnemar,
+    paired_comparison,
+    paired_difference,
+)
 from stages.statistics.roc import roc_points
 
 NAMES = {
@@ -205,10 +215,18 @@ def test_the_exact_mcnemar_test_gives_the_published_value() -> None:
     # 7 discordant pairs: exact conditional p = 0.070. M. Fagerland, S. Lydersen, P. Laake, BMC
     # Medical Research Methodology 13:91 (2013), table 1 and results.
     found = paired_comparison(*pairs(both=1, only_first=1, only_second=7, neither=12))
-    counts = (found.both_right, found.only_first_right, found.only_second_right, found.both_wrong)
-    assert counts == (1, 1, 7, 12)
-    assert found.mcnemar_p == pytest.approx(0.0703125)
-    assert found.accuracy_difference == pytest.approx(-6 / 21)
+    assert [*found.counts.values()] == [1, 1, 7, 12]
+    assert found.p == pytest.approx(0.0703125)
+    assert found.difference == pytest.approx(-6 / 21)
+
+
+def test_a_comparison_is_the_same_after_it_was_kept_in_the_metrics() -> None:
+    found = paired_comparison(*pairs(both=1, only_first=1, only_second=7, neither=12))
+    assert PairedDifference.from_metrics(found.metrics) == found
+    names = ("accuracy_difference", "accuracy_difference_ci_low", "accuracy_difference_ci_high")
+    counts = ("both_right", "only_first_right", "only_second_right", "both_wrong")
+    assert tuple(found.metrics) == (*names, "mcnemar_p", *counts)
+    assert PairedDifference.from_metrics({"accuracy_difference": 0.1}) is None
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -230,21 +248,97 @@ def test_the_interval_of_a_difference_is_that_of_scipy_bootstrap(
     )
     interval = expected.confidence_interval
     found = paired_comparison(first, second)
-    ends = (found.accuracy_difference_ci_low, found.accuracy_difference_ci_high)
     # Of 10,000 resamples a percentile of 2.5 % is known to some 3 % of the standard error.
     tolerance = max(0.15 * expected.standard_error, 1.01 / len(first))
-    assert ends == pytest.approx((interval.low, interval.high), abs=tolerance)
+    assert found.ci == pytest.approx((interval.low, interval.high), abs=tolerance)
     assert paired_comparison(first, second) == found, "the same numbers whenever it is asked"
     turned = paired_comparison(second, first)
-    assert turned.accuracy_difference == -found.accuracy_difference
+    assert turned.difference == -found.difference
 
 
 def test_models_that_answer_alike_differ_by_nothing() -> None:
     found = paired_comparison(*pairs(both=90, only_first=0, only_second=0, neither=10))
-    assert found.mcnemar_p == 1.0
-    assert (found.accuracy_difference_ci_low, found.accuracy_difference_ci_high) == (0.0, 0.0)
+    assert found.p == 1.0
+    assert found.ci == (0.0, 0.0)
 
 
 def test_answers_that_are_not_paired_are_refused() -> None:
     with pytest.raises(ValueError, match="not paired"):
         paired_comparison(np.ones(3, bool), np.ones(4, bool))
+
+
+# Holm.
+
+
+def test_several_models_are_corrected_for_as_in_the_textbook_example() -> None:
+    # Four hypotheses with p = 0.01, 0.04, 0.03, 0.005: the last and the first are rejected at 0.05
+    # (0.005 <= 0.05 / 4, 0.01 <= 0.05 / 3, but 0.03 > 0.05 / 2), as in the article
+    # "Holm-Bonferroni method" of Wikipedia.
+    corrected = holm([0.01, 0.04, 0.03, 0.005])
+    assert corrected == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert [p <= 0.05 for p in corrected] == [True, False, False, True]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_several_models_are_corrected_for_as_statsmodels_does(p_values: list[float]) -> None:
+    expected = multipletests(p_values, method="holm")[1]
+    assert holm(p_values) == pytest.approx(expected, abs=1e-12)
+
+
+def test_no_model_at_all_needs_no_correction() -> None:
+    assert holm([]) == []
+
+
+# Scores that each image has.
+
+# Extra hours of sleep with two drugs, ten patients: Student, "The probable error of a mean", 1908.
+SLEEP = (
+    np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]),
+    np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]),
+)
+
+
+def test_a_paired_difference_is_that_of_students_sleep_data() -> None:
+    found = paired_difference(*SLEEP)
+    assert found.difference == pytest.approx(-1.58)
+    # The published t is -4.0621, so that the error of the mean is 1.58 / 4.0621.
+    assert found.ci
+    half = (found.ci[1] - found.ci[0]) / 2
+    assert found.difference / (half / 1.959964) == pytest.approx(-4.0621, abs=1e-4)
+    assert found.p < ttest_rel(*SLEEP).pvalue < 0.01  # so few patients want the t distribution
+
+
+@pytest.mark.parametrize(("n", "allowed"), [(400, 1e-3), (2000, 2e-4)])
+@pytest.mark.parametrize("shift", [0.0, 0.01, 0.03, 0.05, 0.2])
+def test_a_paired_difference_of_many_images_is_the_paired_t_test(
+    n: int, allowed: float, shift: float
+) -> None:
+    generator = np.random.default_rng(n)
+    first = generator.beta(0.3, 2, n)
+    second = np.clip(first + generator.normal(shift, 0.3, n), 0, 1)
+    found = paired_difference(first, second)
+    assert found.p == pytest.approx(ttest_rel(first, second).pvalue, abs=allowed)
+    interval = ttest_1samp(first - second, 0).confidence_interval()
+    assert found.ci == pytest.approx(tuple(interval), abs=1e-3)
+
+
+def test_scores_that_do_not_differ_are_no_evidence() -> None:
+    same = np.array([0.1, 0.2, 0.3])
+    assert paired_difference(same, same).p == 1
+    assert paired_difference(same, same).difference == 0
+
+
+def test_scores_that_are_not_paired_are_refused() -> None:
+    for first, second in ((np.ones(3), np.ones(4)), (np.ones(1), np.ones(1))):
+        with pytest.raises(ValueError, match="not paired"):
+            paired_difference(first, second)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_the_mean_of_the_brier_scores_is_the_one_in_the_metrics(classes: int) -> None:
+    generator = np.random.default_rng(classes)
+    probabilities = generator.dirichlet(np.ones(classes), 300)
+    labels = generator.integers(0, classes, 300)
+    expected = brier_score_loss(labels, probabilities[:, 1] if classes == 2 else probabilities)
+    assert brier_scores(labels, probabilities).mean() == pytest.approx(expected)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.reporting.tables import readme_with_tables
+from stages.commands.results import readme_with_tables
 from tests.committed import clone_of_head
 from tests.pipeline.conftest import ROOT, Project
 

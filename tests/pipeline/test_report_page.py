@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from stages.commands.report import MODEL_CARD, write_report
-from stages.workflow.repository import repository
+from stages.__main__ import main
+from stages.commands.report import MODEL_CARD
 from tests.committed import clone_of_head
 
 LARGEST = 10_000_000  # bytes
@@ -19,8 +19,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(clone_of_head(folder / "committed"))
-        repository.cache_clear()  # another test may have asked in another folder
-        write_report(folder / "report.html", folder / "model_card.md")
+        page, card = folder / "report.html", folder / "model_card.md"
+        main(["report", "--output", str(page), "--model-card", str(card)])
     return folder
 
 
