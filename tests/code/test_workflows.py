@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.results.markdown import MARKER
 from stages.workflow.params import read_params
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +26,8 @@ GITLAB: dict[str, Any] = YAML(typ="safe").load(ROOT / ".gitlab-ci.yml")
 TARGETS = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # What stands around make targets: it moves a text to where GitHub shows it.
 SHELL = {'cat comparison/comparison.md >> "$GITHUB_STEP_SUMMARY"'}
+
+MARKER = re.findall(r"^marker='(.*?)'", (ROOT / ".ci" / "comment").read_text(), re.MULTILINE)[0]
 
 
 def steps_of(job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -134,13 +135,13 @@ def test_what_caches_are_named_by_exists() -> None:
     assert all((ROOT / name).exists() for name in files)
 
 
-def test_settings_of_the_small_run_are_legal(tmp_path: Path) -> None:
+def test_params_of_the_small_run_are_legal(tmp_path: Path) -> None:
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
-    _, _, rest = (ROOT / ".ci" / "smoke").read_text().partition("settings=(\n")
-    settings = re.findall(r"^  ([\w.]+)=(\S+)", rest.partition("\n)\n")[0], re.MULTILINE)
-    assert len(settings) >= 8
-    for name, value in settings:
+    _, _, rest = (ROOT / ".ci" / "smoke").read_text().partition("params=(\n")
+    small = re.findall(r"^  ([\w.]+)=(\S+)", rest.partition("\n)\n")[0], re.MULTILINE)
+    assert len(small) >= 8
+    for name, value in small:
         *sections, key = name.split(".")
         section = params
         for each in sections:
@@ -215,6 +216,10 @@ def test_a_token_that_may_not_write_fails_nothing(comment: Comment, refused: str
     finished = comment(REFUSED=refused, FOUND="11" if "PATCH" in refused else "")
     assert finished.returncode == 0
     assert finished.stdout.startswith("::notice::The comparison could not be commented")
+
+
+def test_the_comment_is_known_by_what_the_comparison_writes() -> None:
+    assert any(MARKER in path.read_text() for path in (ROOT / "stages").rglob("*.py"))
 
 
 def test_without_a_comparison_there_is_no_comment(comment: Comment, tmp_path: Path) -> None:

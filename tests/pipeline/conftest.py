@@ -37,6 +37,7 @@ SMALL = [
     "evaluation.robustness_images=20",
 ]
 
+WATCH = Path(__file__).parent / "watch"
 SWEEP = [1, 2, 3, 4, 5, 6]  # of baseline.ridge
 
 
@@ -132,6 +133,11 @@ class Project:
         return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
 
 
+def watched(project: Project) -> dict[str, str]:
+    """The environment in which the project's stages note what they write (see watch/)."""
+    return {"PYTHONPATH": str(WATCH), "WATCH_LOG": str(project.folder.parent / "written")}
+
+
 def _configure_git(project: Project) -> None:
     project.run("git", "config", "user.name", "Test")
     project.run("git", "config", "user.email", "test@example.invalid")
@@ -167,7 +173,7 @@ def _make_finished(project: Project) -> None:
     project.set_params(*SMALL)
     _link_raw_files(project)
     project.commit("the project")
-    project.run("dvc", "repro")
+    project.run("dvc", "repro", **watched(project))
     project.commit("results")
 
 

@@ -1,79 +1,66 @@
 """Stages killed at a bad moment, and mistakes of the user's: nothing lost, nothing half-written."""
 
-import os
+import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from stages.data.files import read_json
-from tests.pipeline.conftest import Project
+from tests.pipeline.conftest import Project, watched
 
 MakeClone = Callable[[], Project]
-STAGES = (
-    "fetch_cifar10",
-    "prepare",
-    "train_baseline",
-    "train_cnn",
-    "fetch_mobilenet",
-    "finetune_mobilenet",
-    "audit_labels",
-    "evaluate",
-)
+# The last first: a stage needs what those before it wrote, and that must not be killed yet.
+KILLED = {
+    "draw": {"WATCH_KILL_AT": "5"},  # of twenty pictures in a folder
+    "finetune_mobilenet": {"WATCH_KILL_AFTER": "2"},  # of about 7 s
+    "train_baseline": {"WATCH_KILL_AT": "2"},  # the model is there, its metrics are not
+}
 
 
-def kill_in_the_middle(project: Project, stage: str, usual_seconds: float) -> None:
-    """Run a stage through DVC; in the middle, end DVC, the stage and all else with SIGKILL."""
-    # How long it takes this time is not known: sooner, if it was done before it could be killed.
-    for part in (0.25, 0.12, 0.05):
-        if was_killed_after(part * usual_seconds, project, stage):
-            return
-    pytest.fail(f"{stage} was done each time before it could be killed")
-
-
-def was_killed_after(seconds: float, project: Project, stage: str) -> bool:
-    """Run a stage, end it so many seconds after it has begun; False if it was done by then."""
-    log = project.folder / "logs" / f"{stage}.log"
-    log.unlink(missing_ok=True)
-    process = subprocess.Popen(
-        ["dvc", "repro", "--force", "--single-item", stage],
-        cwd=project.folder,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+def test_no_stage_writes_into_an_output_all_take_its_place_when_they_are_whole(
+    finished_project: Project,
+) -> None:
+    project = finished_project
+    log = Path(watched(project)["WATCH_LOG"]).read_text().splitlines()
+    noted = [line.partition(" ")[::2] for line in log]
+    opened, renamed = (
+        {(project.folder / path).resolve() for how, path in noted if how == kind}
+        for kind in ("open", "rename")
     )
-    deadline = time.monotonic() + 120
-    while not log.exists():  # written when tracking begins, from where a stage counts its seconds
-        assert process.poll() is None, f"{stage} failed before it began"
-        assert time.monotonic() < deadline, f"{stage} did not begin"
-        time.sleep(0.02)
-    time.sleep(seconds)
-    if process.poll() is not None:
-        return False
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return "finished" not in log.read_text()  # then only DVC was at work
+    outputs = {
+        path.resolve()
+        for stage in project.locked().values()
+        for out in stage["outs"]
+        for path in [project.folder / out["path"], *(project.folder / out["path"]).rglob("*")]
+        if path.is_file()
+    }
+    assert len(outputs) > 30
+    assert not outputs & opened
+    assert all({path, *path.parents} & renamed for path in outputs)
 
 
-def test_stages_that_were_killed_are_run_again_and_computing_everything_changes_no_byte(
-    finished_project: Project, clone: MakeClone
+def test_stages_that_were_killed_at_a_bad_moment_are_simply_run_again_to_the_same_bytes(
+    clone: MakeClone,
 ) -> None:
     project = clone()
-    receipts = (finished_project.folder / "logs/receipts").glob("*.json")
-    usual = {each["stage"]: each["seconds"] for each in map(read_json, receipts)}
-    # The last first: a stage needs what those before it wrote, and that must not be killed yet.
-    for stage in reversed(STAGES):
-        kill_in_the_middle(project, stage, usual[stage])
-    assert "train_cnn" in project.run("dvc", "status").stdout  # its outputs are gone
-    project.run("dvc", "repro", "--force")
+    run_again = ["dvc", "repro", "--force", "--single-item"]  # not what is in DVC's cache
+    for stage, moment in KILLED.items():
+        process = subprocess.run(
+            [*run_again, stage],
+            cwd=project.folder,
+            env=project.environment(**watched(project), **moment),
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            check=False,
+        )
+        assert process.returncode == -signal.SIGKILL, process.stdout + process.stderr
+    status = json.loads(project.run("dvc", "status", "--json").stdout)
+    assert set(KILLED) <= set(status)  # what was written before counts for nothing
+    project.run(*run_again, *reversed(KILLED))
+    assert json.loads(project.run("dvc", "status", "--json").stdout) == {}
     assert project.git_status() == ""
     assert not list(project.folder.rglob("*.partial"))
-    finished = [run for run in project.runs() if run.info.status == "FINISHED"]
-    assert {run.data.tags["stage"] for run in finished} == set(STAGES)
 
 
 def test_a_typo_in_params_stops_the_pipeline_with_one_line(clone: MakeClone) -> None:
@@ -95,7 +82,7 @@ def test_a_damaged_model_is_named_by_evaluate(clone: MakeClone) -> None:
     content = model.read_bytes()
     model.unlink()  # it may be a link into DVC's cache
     Path(model).write_bytes(content[: len(content) // 2])
-    finished = project.run("python", "-m", "stages.evaluate", check=False)
+    finished = project.run("python", "-m", "stages", "evaluate", check=False)
     assert finished.returncode == 2
     assert "ERROR: data/models/cnn.npz: cannot be read" in finished.stderr
     assert "Traceback" not in finished.stderr
@@ -109,7 +96,7 @@ def test_memory_that_would_not_suffice_is_refused_before_the_work(clone: MakeClo
         "data.limit_per_class=null",
     )
     project.run("dvc", "repro", "--single-item", "prepare")
-    finished = project.run("python", "-m", "stages.finetune_mobilenet", check=False)
+    finished = project.run("python", "-m", "stages", "finetune_mobilenet", check=False)
     assert finished.returncode == 2
     assert "GiB" in finished.stderr
     assert "mobilenet.first_trainable_block" in finished.stderr

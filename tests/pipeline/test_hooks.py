@@ -48,9 +48,7 @@ def test_all_hooks_pass_without_a_network(project: Project, tmp_path: Path) -> N
     assert not [path for path in (tmp_path / "home").iterdir() if path.is_dir()]  # nothing fetched
 
 
-def test_a_commit_of_settings_that_are_not_legal_is_refused(
-    project: Project, tmp_path: Path
-) -> None:
+def test_a_commit_of_params_that_are_not_legal_is_refused(project: Project, tmp_path: Path) -> None:
     home = str(tmp_path / "home")
     project.run("pre-commit", "install", "--allow-missing-config", PRE_COMMIT_HOME=home)
     project.set_params("cnn.default.epochs=0")
