@@ -154,7 +154,7 @@ class Comparison:
     def _on_accuracy(self, verdict: Verdict) -> str:
         noun = noun_of(verdict.model)
         if verdict.kind == "same":
-            return f"{capital(noun)} gives all {self.images:,} test images the same answers."
+            return f"{capital(noun)} predicts the same for all {self.images:,} test images."
         first, second = f"{noun} {self.head.place}", f"{noun} {self.base.place}"
         correction = self._correction(verdict)
         said = sentence_on(first, second, verdict.test, verdict.kind, self.images, correction)

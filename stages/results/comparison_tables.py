@@ -74,8 +74,10 @@ def flips_table(comparison: Comparison) -> Table:
         to_right = [flip.to_right for flip in comparison.flips if flip.model == model]
         right = sum(to_right)
         counts.append(f"{model} {len(to_right) - right:,} wrong, {right:,} right")
-    caption = f"Images whose answer turned: {'; '.join(counts)}; the first of each"
-    return Table(caption, ["model", "turned", "image", "actual", "answers"], rows, words=(1, 3, 4))
+    caption = f"Images whose prediction turned: {'; '.join(counts)}; the first of each"
+    return Table(
+        caption, ["model", "turned", "image", "actual", "predictions"], rows, words=(1, 3, 4)
+    )
 
 
 def params_table(comparison: Comparison) -> Table:

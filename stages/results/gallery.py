@@ -53,8 +53,8 @@ GROUPS: dict[str, Captions] = {
             "Of each model the ROC and the precision-recall curve, their good corners enlarged.",
         ),
         "confusion": (
-            "A row is an actual class, a column an answer: on the diagonal they are the same.",
-            "For each model a matrix that counts test images by actual class and by answer.",
+            "A row is an actual class, a column a prediction: on the diagonal they are the same.",
+            "For each model a matrix that counts test images by actual and by predicted class.",
         ),
         "reliability": (
             "On the line a model is right as often as it says; below it, it is too sure.",
@@ -72,24 +72,24 @@ GROUPS: dict[str, Captions] = {
     "Mistakes and doubts": {
         "disagreements": (
             "Test images whose label all models contradict: hard ones, or wrong labels.",
-            "A grid of test images, each with its label and the answer that all models agree on.",
+            "A grid of test images, each with its label and the class that all models agree on.",
         ),
         **_of_each(
             tuple(MODELS),
             "mistakes",
             "Mistakes of {}, the surest first.",
-            "A grid of test images, each with its label and the wrong answer of {}.",
+            "A grid of test images, each with its label and the wrong prediction of {}.",
         ),
         **_of_each(
             tuple(MODELS),
             "unsure",
-            "Right answers of {}, the least sure first.",
-            "A grid of test images that {} barely answers rightly, each with how sure it is.",
+            "Right predictions of {}, the least sure first.",
+            "A grid of test images that {} barely gets right, each with how sure it is.",
         ),
     },
     "What the models look at": {
         "mobilenet_evidence": (
-            "What MobileNetV2 goes by, in its surest mistakes and its surest right answers.",
+            "What MobileNetV2 goes by, in its surest mistakes and its surest right predictions.",
             "Test images, each beside its gray copy with the evidence for a class laid over.",
         ),
         "feature_map": (

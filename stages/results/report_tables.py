@@ -48,7 +48,7 @@ def results_table(measured: Measurements, *, with_seconds: bool) -> Table:
         for model in measured.models
     ]
     header = ["model", "train", "validation", "test (95 %)", *["seconds"] * with_seconds]
-    return Table("Share of images that are answered rightly", header, rows)
+    return Table("Share of images that are classified rightly", header, rows)
 
 
 def _seconds(model: Model, measured: Measurements) -> str:
@@ -157,7 +157,7 @@ def classes_table(measured: Measurements, models: Sequence[Model]) -> Table:
         shares = [f"{n:,} ({percent(n / total)})" if total else f"{n:,}" for n in right]
         rows.append([name, f"{total:,}", *shares])
     header = ["class", "test images", *(model.title for model in models)]
-    caption = "Test images answered rightly, by class"
+    caption = "Test images classified rightly, by class"
     return Table(caption, header, rows, absent=_absent("Accuracy by class"))
 
 
@@ -168,7 +168,7 @@ def pairs_table(measured: Measurements) -> Table:
         counts = test.counts if test else {}
         cells = [f"{counts[key]:,}" if key in counts else NOT_MEASURED for key in COUNTS]
         rows.append([f"{first}, {second}", *cells])
-    caption = "Test images that both, one or none of two models answers rightly"
+    caption = "Test images that both, one or none of two models classifies rightly"
     absent = _absent("Differences on the same test images")
     return Table(caption, ["first, second", *COUNT_TITLES], rows, absent=absent)
 

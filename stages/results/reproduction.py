@@ -57,12 +57,12 @@ TOLERANCES = (
     Tolerance("p values", _last_is("mcnemar_p"), 1.0),
     Tolerance("calibration slopes", _last_is("calibration_slope"), 0.5),
     Tolerance("coverage at 99 %", _last_is("coverage_at_99"), 0.25),
-    Tolerance("labels in doubt", _last_is("flagged"), 30),
+    Tolerance("doubtful labels", _last_is("flagged"), 30),
     # It is computed in closed form, without chance; an image may lie on the boundary.
     Tolerance("measures of the baseline", _is_of_baseline, 0.002),
     # Each network adds its own images, in either direction.
     Tolerance(
-        "images that two models answer alike or not",
+        "images that two models classify alike or not",
         _last_is(*COUNTS),
         0.04,
         is_share_of_images=True,

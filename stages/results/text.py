@@ -58,7 +58,7 @@ class Table:
         return replace(self, rows=[*self.rows[:longest], last])
 
 
-ACCURACY = Measure("accuracy", "share of the images that it answers rightly")
+ACCURACY = Measure("accuracy", "share of the images that it gets right")
 
 
 def _number(title: str, meaning: str) -> Measure:
@@ -76,7 +76,7 @@ CALIBRATION_MEASURES = {
         "calibration slope", "1 is best; below 1 too sure, above 1 not sure enough"
     ),
     "coverage_at_99": Measure(
-        "coverage at 99 %", "share of images that can be answered with an accuracy of 99 %"
+        "coverage at 99 %", "share of images that can be classified with an accuracy of 99 %"
     ),
 }
 

@@ -45,9 +45,9 @@ def draw_turned(comparison: Comparison, path: Path) -> str:
     everything = len(comparison.flips)
     of = f"{len(shown)} of {everything}" if len(shown) < everything else "all"
     sides = f"{comparison.base.revision.name} → {comparison.head.revision.name}"
-    title = f"Test images whose answer turned right or wrong, {sides} ({of})"
+    title = f"Test images whose prediction turned right or wrong, {sides} ({of})"
     save_figure(path, captioned_grid(images.astype(np.uint8), captions, title))
-    return f"{path}: {len(shown)} images whose answer turned"
+    return f"{path}: {len(shown)} images whose prediction turned"
 
 
 def _photos(indices: set[int]) -> dict[int, np.ndarray] | None:

@@ -767,7 +767,7 @@ def test_photos_that_turned_are_drawn_where_there_are_photos(
     photos = np.random.default_rng(0).integers(0, 256, (IMAGES, 32, 32, 3)).astype(np.uint8)
     split, everything = Path("data/prepared/test.npz"), Path("data/cifar10.npz")
     write_arrays(split, {"images": photos, "indices": np.arange(IMAGES)})
-    assert "19 images whose answer turned" in compare("main", "--picture", str(picture)).err
+    assert "19 images whose prediction turned" in compare("main", "--picture", str(picture)).err
     assert picture.read_bytes().startswith(b"\x89PNG")
     split.unlink()
     picture.unlink()
