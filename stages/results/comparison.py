@@ -17,15 +17,7 @@ from stages.results.gate import alpha_of, check_gate
 from stages.results.reading import read_results
 from stages.results.reproduction import check_reproduction
 from stages.results.text import capital, counted, p_value, signed
-from stages.results.verdicts import (
-    ACCURACY,
-    Kind,
-    Verdict,
-    flips,
-    judge,
-    pair_up,
-    sentence_on,
-)
+from stages.results.verdicts import ACCURACY, Kind, Verdict, flips, judge, pair_up, sentence_on
 from stages.workflow.revisions import Revision
 
 KINDS: tuple[Kind, ...] = ("worse", "better", "no evidence", "same", "not compared")

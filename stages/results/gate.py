@@ -152,12 +152,7 @@ def _held(limit: Limit, head: Results) -> Rule:
 
 
 def _losses(
-    key: str,
-    gate: GateParams,
-    base: Results,
-    head: Results,
-    verdicts: list[Verdict],
-    unpaired: str,
+    key: str, gate: GateParams, base: Results, head: Results, verdicts: list[Verdict], unpaired: str
 ) -> Iterator[Rule]:
     name = f"{GATE}.{key}"
     if head.predictions is None:

@@ -38,15 +38,12 @@ def _absent(what: str) -> str:
 
 def results_table(measured: Measurements, *, with_seconds: bool) -> Table:
     """Accuracies of the models; seconds of training where a receipt of this machine tells them."""
-    rows = [
-        [
-            model.title,
-            *(percent(model.measures[split]["accuracy"]) for split in SPLITS[:2]),
-            with_interval(model.measures["test"], "accuracy", ACCURACY),
-            *([_seconds(model, measured)] if with_seconds else []),
-        ]
-        for model in measured.models
-    ]
+    rows = []
+    for model in measured.models:
+        learned = [percent(model.measures[split]["accuracy"]) for split in SPLITS[:2]]
+        test = with_interval(model.measures["test"], "accuracy", ACCURACY)
+        seconds = [_seconds(model, measured)] if with_seconds else []
+        rows.append([model.title, *learned, test, *seconds])
     header = ["model", "train", "validation", "test (95 %)", *["seconds"] * with_seconds]
     return Table("Share of images that are classified rightly", header, rows)
 
@@ -98,18 +95,11 @@ def times_table() -> Table:
 
 def accuracy_table(measured: Measurements) -> Table:
     """Accuracy of each model on each split, with intervals where there are any."""
-    rows = [
-        [
-            f"{model.title} (chosen)" if model is measured.chosen else model.title,
-            *(with_interval(model.measures[split], "accuracy", ACCURACY) for split in SPLITS),
-        ]
-        for model in measured.models
-    ]
-    known = [
-        "accuracy_ci_low" in measures
-        for model in measured.models
-        for measures in model.measures.values()
-    ]
+    rows = []
+    for model in measured.models:
+        values = [with_interval(model.measures[split], "accuracy", ACCURACY) for split in SPLITS]
+        rows.append([model.title + " (chosen)" * (model is measured.chosen), *values])
+    known = ["accuracy_ci_low" in m for model in measured.models for m in model.measures.values()]
     where = "" if all(known) else " where they were measured"
     note = f", with 95 % intervals{where}" if any(known) else ""
     return Table(f"Accuracy{note}", ["model", *SPLITS], rows)
@@ -120,9 +110,8 @@ def test_table(measured: Measurements, models: Sequence[Model]) -> Table:
     known = accuracy_measures(measured.classes)
     elsewhere = {*known, *CALIBRATION_MEASURES, WITHOUT_DUPLICATES}
     names = dict.fromkeys(name for model in measured.models for name in model.measures["test"])
-    unknown = [
-        name for name in names if name not in elsewhere and not name.endswith(("low", "high"))
-    ]
+    ends = ("_low", "_high")  # of intervals
+    unknown = [name for name in names if name not in elsewhere and not name.endswith(ends)]
     del known["accuracy"]
     measures = known | {name: Measure(name, is_share=False) for name in unknown}
     return _measures_table(models, measures, "More measures on the test images")
@@ -136,14 +125,10 @@ def calibration_table(models: Sequence[Model]) -> Table:
 def _measures_table(
     models: Sequence[Model], measures: Mapping[str, Measure], caption: str
 ) -> Table:
-    rows = [
-        [
-            measure.title,
-            *(with_interval(model.measures["test"], name, measure) for model in models),
-            measure.meaning,
-        ]
-        for name, measure in measures.items()
-    ]
+    rows = []
+    for name, measure in measures.items():
+        values = [with_interval(model.measures["test"], name, measure) for model in models]
+        rows.append([measure.title, *values, measure.meaning])
     header = ["measure", *(model.title for model in models), "meaning"]
     return Table(caption, header, rows, words=(len(header) - 1,))
 
@@ -176,10 +161,7 @@ def pairs_table(measured: Measurements) -> Table:
 def robustness_table(models: Sequence[Model]) -> Table:
     """Accuracy on changed test images."""
     changes = dict.fromkeys(change for model in models for change in model.robustness)
-    rows = [
-        [change.replace("_", " "), *(_robustness(model, change) for model in models)]
-        for change in changes
-    ]
+    rows = [[c.replace("_", " "), *(_robustness(model, c) for model in models)] for c in changes]
     header = ["test images", *(model.title for model in models)]
     caption = "Accuracy on changed images, and the difference to the unchanged ones in points"
     return Table(caption, header, rows, absent=_absent("Accuracy on changed images"))

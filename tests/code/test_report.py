@@ -466,10 +466,7 @@ def replace(path: str, content: Any) -> Callable[[], None]:
     ],
 )
 def test_a_missing_or_damaged_file_is_one_line_and_nothing_is_written(
-    project: Path,
-    damage: Callable[[], Any],
-    said: str,
-    capsys: pytest.CaptureFixture[str],
+    project: Path, damage: Callable[[], Any], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage()
     with pytest.raises(SystemExit) as stopped:
