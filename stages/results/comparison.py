@@ -150,9 +150,13 @@ class Comparison:
         first, second = f"{noun} {self.head.place}", f"{noun} {self.base.place}"
         correction = self._correction(verdict)
         said = sentence_on(first, second, verdict.test, verdict.kind, self.images, correction)
-        to_right = [flip.to_right for flip in self.flips if flip.model == verdict.model]
-        wrong = len(to_right) - sum(to_right)
-        return f"{said} {counted(sum(to_right), 'image')} turned right and {wrong:,} wrong."
+        right, wrong = self.turned(verdict.model)
+        return f"{said} {counted(right, 'image')} turned right and {wrong:,} wrong."
+
+    def turned(self, model: str) -> tuple[int, int]:
+        """On how many images the prediction of a model turned right, and wrong."""
+        to_right = [flip.to_right for flip in self.flips if flip.model == model]
+        return sum(to_right), len(to_right) - sum(to_right)
 
     def _on_brier(self, verdict: Verdict) -> str:
         test, before, after = verdict.test, verdict.base, verdict.head

@@ -14,6 +14,7 @@ from stages.results.text import (
     p_value,
     param,
     percent,
+    shown,
     signed,
     some,
 )
@@ -51,29 +52,26 @@ def _verdict(verdict: Verdict) -> list[str]:
 def _value(measured: Measured | None, *, is_share: bool) -> str:
     if measured is None:
         return ABSENT
-    if not is_share:
-        return f"{measured.value:.4f}"
-    interval = ""
-    if measured.ci:
-        interval = f"\n({100 * measured.ci[0]:.1f} – {100 * measured.ci[1]:.1f})"
-    return f"{percent(measured.value)}{interval}"
+    if is_share:
+        return shown(measured.value, MEASURES[ACCURACY], measured.ci).replace(" (", "\n(")
+    return f"{measured.value:.4f}"
 
 
 def flips_table(comparison: Comparison) -> Table:
     """The first images of each model whose prediction turned wrong, and right."""
-    rows, counts = [], []
+    rows = []
     models = dict.fromkeys(flip.model for flip in comparison.flips)
-    for is_right, turned in ((False, "to wrong"), (True, "to right")):
+    for is_right, how in ((False, "to wrong"), (True, "to right")):
         for model in models:
             found = [f for f in comparison.flips if f.model == model and f.to_right == is_right]
             rows += [
-                [model, turned, str(flip.index), flip.actual, f"{flip.base} → {flip.head}"]
+                [model, how, str(flip.index), flip.actual, f"{flip.base} → {flip.head}"]
                 for flip in found[:SHOWN_FLIPS]
             ]
-    for model in models:
-        to_right = [flip.to_right for flip in comparison.flips if flip.model == model]
-        right = sum(to_right)
-        counts.append(f"{model} {len(to_right) - right:,} wrong, {right:,} right")
+    turned = {model: comparison.turned(model) for model in models}
+    counts = [
+        f"{model} {wrong:,} wrong, {right:,} right" for model, (right, wrong) in turned.items()
+    ]
     caption = f"Images whose prediction turned: {'; '.join(counts)}; the first of each"
     return Table(
         caption, ["model", "turned", "image", "actual", "predictions"], rows, words=(1, 3, 4)
