@@ -42,8 +42,8 @@ def run(options: argparse.Namespace) -> None:
 def revisions_of_run(run_id: str) -> "Table":
     """A row for each revision whose dvc.lock holds the computation of a run."""
     from stages.tracking import store, tags
-    from stages.tracking.outputs import revisions_with_results, with_results
-    from stages.workflow.revisions import SHORT, Revision, history
+    from stages.tracking.outputs import holders_of, revisions_with_results
+    from stages.workflow.revisions import SHORT
 
     try:
         seen = store.client().get_run(run_id).data.tags
@@ -52,20 +52,15 @@ def revisions_of_run(run_id: str) -> "Table":
             raise
         what = "there is no such run; `make ui` shows those that are there"
         raise UserError(f"{run_id}: {what}") from None
-
-    def holds(revision: Revision) -> bool:
-        return any(each.key == seen.get(tags.ENTRY) for each in revision.lock.values())
-
-    holders = filter(holds, revisions_with_results())
-    found = [*holders] or [*filter(holds, with_results(history()))]
     changes = " with changes" if seen.get(tags.DIRTY) == "true" else ""
-    commit = seen.get(tags.COMMIT, "unknown")[:SHORT]
+    where = f"computed at {seen.get(tags.COMMIT, 'unknown')[:SHORT]}{changes}"
     stage = seen.get(tags.STAGE, "unknown")
-    title = f"Revisions that hold run {run_id} ({stage}, computed at {commit}{changes})"
-    table = _table(title, texts=("kind", "revision", "commit"))
-    for revision in found:
+    table = _table(
+        f"Revisions that hold run {run_id} ({stage}, {where})", 3, "kind revision commit"
+    )
+    for revision in holders_of(seen.get(tags.ENTRY, ""), revisions_with_results()):
         table.add_row(revision.kind, revision.name, revision.commit[:SHORT])
-    if not found:
+    if not table.row_count:
         table.caption = "none: its results were not committed, or its branch is not in this clone"
     return table
 
@@ -78,17 +73,16 @@ def runs_of_revision(name: str) -> "Table":
 
     revision = revision_with_results(name)
     title = f"Runs of {revision.title}, commit {revision.commit[:SHORT]}"
-    table = _table(title, texts=("stage", "run"), numbers=("status", "seconds", *SPLITS))
+    table = _table(title, 2, "stage run status seconds train validation test")
     for entry in revision.lock.values():
-        found = store.find_runs({tags.ENTRY: entry.key}, limit=1)
-        if not found:
+        for found in store.find_runs({tags.ENTRY: entry.key}, limit=1):
+            metrics = found.data.metrics
+            numbers = [_shown(metrics.get("duration_seconds"), 0)]
+            numbers += [_shown(metrics.get(f"{split}.accuracy"), 4) for split in SPLITS]
+            table.add_row(entry.stage, found.info.run_id, found.info.status, *numbers)
+            break
+        else:
             table.add_row(entry.stage, "none: `make sync` makes it")
-            continue
-        metrics, info = found[0].data.metrics, found[0].info
-        seconds = metrics.get("duration_seconds")
-        told = "" if seconds is None else f"{seconds:.0f}"
-        accuracies = [_accuracy(metrics.get(f"{split}.accuracy")) for split in SPLITS]
-        table.add_row(entry.stage, info.run_id, info.status, told, *accuracies)
     return table
 
 
@@ -100,34 +94,36 @@ def all_revisions() -> "Table":
     from stages.workflow.revisions import SHORT
 
     runs = runs_by_key(store.find_runs())
-    title = "Revisions with results, and their runs in MLflow"
-    numbers = ("commit", "runs", *(f"{model}, test" for model in TITLES))
-    table = _table(title, texts=("kind", "revision"), numbers=numbers)
+    table = _table(
+        "Revisions with results, and their runs in MLflow", 2, "kind revision commit runs"
+    )
+    for model in TITLES:
+        table.add_column(f"{model}, test", justify="right")
     for revision in revisions_with_results():
         entries = revision.lock.values()
         # Of the run that made the model: an evaluation may be older than the model beside it.
-        makers = {path: each.key for each in entries for path in each.outs}
-        made = [runs.get(makers.get(f"data/models/{model}.npz", "")) for model in TITLES]
+        makers = {path: runs.get(each.key) for each in entries for path in each.outs}
+        made = [makers.get(f"data/models/{model}.npz") for model in TITLES]
         table.add_row(
             revision.kind,
             revision.name,
             revision.commit[:SHORT],
             f"{sum(each.key in runs for each in entries)} of {len(entries)}",
-            *(_accuracy(run.data.metrics.get("test.accuracy") if run else None) for run in made),
+            *(_shown(each.data.metrics.get("test.accuracy") if each else None, 4) for each in made),
         )
     return table
 
 
-def _accuracy(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _shown(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
 
 
-def _table(title: str, texts: tuple[str, ...], numbers: tuple[str, ...] = ()) -> "Table":
+def _table(title: str, n_texts: int, columns: str) -> "Table":
+    """A table whose first columns are texts, the others numbers."""
     from rich.table import Table
 
     table = Table(title=title)
-    for column in texts:
-        table.add_column(column, no_wrap=True)
-    for column in numbers:
-        table.add_column(column, justify="right")
+    for i, column in enumerate(columns.split()):
+        is_text = i < n_texts
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=is_text)
     return table

@@ -7,7 +7,8 @@ a registered model, which is a question, as `automobile-or-truck`; a version for
 alias `champion` is what a user of the model asks for, so it moves only to a version that passes.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,11 @@ def after_entry(
     for path, md5 in mirror.shown_outs(entry).items():
         files |= files_of(revision, path, md5) or {}
     makers = {path: _run_that_made(path, md5, revision, runs) for path, md5 in models.items()}
-    pictures = mirror.artifacts_in({p: each for p, each in files.items() if each.suffix == ".png"})
-    for path, maker in makers.items():
-        own = {n: file for n, file in pictures.items() if file.name.startswith(_name(path) + "_")}
-        store.log_artifacts(maker.info.run_id, own)
+    if is_due:
+        pngs = {name: file for name, file in files.items() if file.suffix == ".png"}
+        for path, maker in makers.items():
+            own = {n: file for n, file in pngs.items() if file.name.startswith(_name(path) + "_")}
+            store.log_artifacts(maker.info.run_id, mirror.artifacts_in(own))
     if METRICS in files:
         measured = read_json(files[METRICS])
         for path, maker in makers.items():
@@ -89,7 +91,7 @@ def _run_that_made(path: str, md5: str, revision: Revision, runs: Mapping[str, R
     for maker in makers:
         if maker.outs[path] == md5:
             return runs.get(maker.key) or mirror.make_run(maker, revision)
-    if known := store.find_runs({tags.out(path): md5}, limit=1):
+    if known := store.find_runs({f"{tags.OUT}{path}": md5}, limit=1):
         return known[0]
     # No entry and no run tells how the file was made: a run that holds the file alone.
     stage = makers[0].stage if makers else "unknown"
@@ -101,7 +103,7 @@ def _add_test_metrics(run: Run, metrics: Mapping[str, float]) -> None:
     """Add to the run of a model; another evaluation may have been there, of other test images."""
     changed = {key: value for key, value in metrics.items() if run.data.metrics.get(key) != value}
     if changed:
-        store.log(run.info.run_id, metrics=changed, model_id=registry.logged_model(run))
+        store.log(run.info.run_id, metrics=changed, model_id=mirror.logged_model(run))
         run.data.metrics.update(changed)  # the copy in hand stays true
 
 
@@ -123,7 +125,7 @@ def _propose(
     """
     rules, gate = (revision.params.get(section, {}) for section in ("registry", "gate"))
     path = _best(makers, rules.get("select_by", ""))
-    model_id = path and registry.logged_model(makers[path])
+    model_id = path and mirror.logged_model(makers[path])
     if not path or not model_id or "floors" not in gate:
         return
     name = "-or-".join(sorted(predictions["actual"].unique()))
@@ -137,15 +139,16 @@ def _propose(
     }
     known = [each for each in registry.versions_of_content(md5) if each.name == name]
     version = known[0] if known else registry.register(name, makers[path], model_id, about)
-    reasons = [*_outside(measured[_name(path)], gate, _name(path))]
+    reasons = [*_outside(measured.get(_name(path), {}), gate, _name(path))]
     if champion:
         its = _champion_is_right(champion, evaluation, predictions)
         reasons += _worse(champion, _is_right(predictions, path), its, float(rules["alpha"]))
     verdict = f"failed: {'; '.join(reasons)}" if reasons else "passed"
     if version.tags.get("gate") != verdict:
-        registry.describe_version(version, _page(about, verdict), {"gate": verdict})
+        store.client().update_model_version(name, version.version, _page(about, verdict))
+        store.client().set_model_version_tag(name, version.version, "gate", verdict)
     if not reasons:
-        registry.make_champion(version)
+        store.client().set_registered_model_alias(name, registry.CHAMPION, version.version)
 
 
 def _best(makers: Mapping[str, Run], select_by: str) -> str | None:
@@ -156,14 +159,14 @@ def _best(makers: Mapping[str, Run], select_by: str) -> str | None:
     return max(known, key=lambda path: known[path], default=None)
 
 
-def _outside(metrics: Mapping[str, float], gate: Mapping[str, Any], model: str) -> Iterable[str]:
+def _outside(metrics: Mapping[str, float], gate: Mapping[str, Any], model: str) -> Iterator[str]:
     """Which floors and ceilings of its own a model does not keep to."""
     for name, floor in (gate["floors"].get(model) or {}).items():
-        if metrics[name] < floor:
-            yield f"{name} {metrics[name]:.4f} is below its floor {floor:g}"
+        if not (value := metrics.get(name, math.nan)) >= floor:
+            yield f"{name} {value:.4f} is below its floor {floor:g}"
     for name, ceiling in (gate.get("ceilings", {}).get(model) or {}).items():
-        if metrics[name] > ceiling:
-            yield f"{name} {metrics[name]:.4f} is above its ceiling {ceiling:g}"
+        if not (value := metrics.get(name, math.nan)) <= ceiling:
+            yield f"{name} {value:.4f} is above its ceiling {ceiling:g}"
 
 
 def _is_right(predictions: pd.DataFrame, path: str) -> "pd.Series[bool]":
@@ -178,9 +181,9 @@ def _champion_is_right(
     path, md5 = champion.tags.get("model", ""), champion.tags.get("md5", "")
     if evaluation.deps.get(path) == md5:
         return _is_right(predictions, path)
-    same = {tags.dep(path): md5, tags.dep(TEST_IMAGES): evaluation.deps[TEST_IMAGES]}
+    same = {f"{tags.DEP}{path}": md5, f"{tags.DEP}{TEST_IMAGES}": evaluation.deps[TEST_IMAGES]}
     for run in store.find_runs(same):
-        is_evaluation = tags.out(PREDICTIONS) in run.data.tags and tags.ENTRY in run.data.tags
+        is_evaluation = f"{tags.OUT}{PREDICTIONS}" in run.data.tags and tags.ENTRY in run.data.tags
         if is_evaluation and PREDICTIONS not in mirror.missing_outs(run):
             with store.artifact(run.info.run_id, PREDICTIONS_ARTIFACT) as table:
                 return _is_right(pd.read_csv(table), path)
@@ -188,30 +191,28 @@ def _champion_is_right(
 
 
 def _worse(
-    champion: ModelVersion,
-    right: "pd.Series[bool]",
-    champion_right: "pd.Series[bool] | None",
-    alpha: float,
+    champion: ModelVersion, mine: "pd.Series[bool]", its: "pd.Series[bool] | None", alpha: float
 ) -> list[str]:
     """Why a model may not take the champion's place: worse on the same images, or no such images.
 
     Args:
         champion: the version that has the alias.
-        right: by image, whether the new model is right.
-        champion_right: the same of the champion, on the same images.
+        mine: by image, whether the new model is right.
+        its: the same of the champion, on the same images.
         alpha: level of the test.
     """
     who = f"the champion, version {champion.version}"
-    if champion_right is None:
+    if its is None:
         what = f"cannot be compared with {who}, which has no predictions for the same test images"
         return [f"{what}: evaluate it on them, or take the alias from it"]
-    test = paired_comparison(right.to_numpy(), champion_right.to_numpy())
-    mine, its = test.only_first_right, test.only_second_right
-    if test.mcnemar_p >= alpha or mine >= its:
+    test = paired_comparison(mine.to_numpy(), its.to_numpy())
+    if test.mcnemar_p >= alpha or test.only_first_right >= test.only_second_right:
         return []
-    counts = f"about {its} it alone is right and about {mine} this one alone"
+    counts = (
+        f"{test.only_second_right} only it gets right and {test.only_first_right} only this one"
+    )
     p_value = f"exact McNemar test, p = {test.mcnemar_p:.2g}, below {alpha:g}"
-    return [f"worse than {who}: of {len(right)} test images, {counts} ({p_value})"]
+    return [f"worse than {who}: of {len(mine)} test images, {counts} ({p_value})"]
 
 
 def _page(about: Mapping[str, str], verdict: str) -> str:

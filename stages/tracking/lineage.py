@@ -4,7 +4,6 @@ Two witnesses are heard, and what either does not know is said: the dvc.lock of 
 the runs in MLflow, whose tags hold the md5 of all that went in and came out.
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,14 +14,14 @@ from stages.tracking import registry, store, tags
 from stages.tracking.environment import shown_uri
 from stages.tracking.outputs import (
     cached_files,
+    holders_of,
     revision_with_results,
     revisions_with_results,
-    with_results,
 )
 from stages.tracking.store import Run
 from stages.tracking.sync import runs_by_key
 from stages.workflow.pipeline import LockEntry
-from stages.workflow.revisions import SHORT, Revision, history, workspace
+from stages.workflow.revisions import SHORT, Revision, workspace
 
 MOST_SHOWN = 5  # revisions in a line
 
@@ -102,7 +101,7 @@ class Lineage:
         if key in self._told:
             return Node(f"made by stage {entry.stage}, as above")
         self._told.add(key)
-        holders = self._holders(entry)
+        holders = holders_of(key, self._revisions)
         lines = [_run_line(run), _revision_line(holders), *_code_lines(run, entry, holders)]
         if entry.params:
             values = ", ".join(f"{name}={value}" for name, value in entry.params.items())
@@ -113,18 +112,12 @@ class Lineage:
         ]
         return Node(f"made by stage {entry.stage}", [*lines, *data])
 
-    def _holders(self, entry: LockEntry) -> list[Revision]:
-        """Revisions whose dvc.lock has the computation, the latest first; else a commit."""
-        holders = [each for each in reversed(self._revisions) if entry in each.lock.values()]
-        commits = (each for each in with_results(history()) if entry in each.lock.values())
-        return holders or list(itertools.islice(commits, 1))
-
     def _measured(self, path: str, md5: str) -> Iterator[Node]:
         metric = f"{Path(path).stem}.accuracy"
         accuracies = [
             (run.info.run_id, run.data.metrics[metric])
             for run in self._runs
-            if run.data.tags.get(tags.dep(path)) == md5 and metric in run.data.metrics
+            if run.data.tags.get(f"{tags.DEP}{path}") == md5 and metric in run.data.metrics
         ]
         if accuracies:
             run_id, accuracy = accuracies[0]
@@ -147,7 +140,7 @@ def _key(run: Run) -> str:
 def _entry_of_tags(run: Run) -> LockEntry:
     deps, outs = (
         {k.removeprefix(prefix): v for k, v in run.data.tags.items() if k.startswith(prefix)}
-        for prefix in (tags.dep(""), tags.out(""))
+        for prefix in (tags.DEP, tags.OUT)
     )
     return LockEntry(run.data.tags.get(tags.STAGE, "unknown"), run.data.params, deps, outs)
 

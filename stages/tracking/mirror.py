@@ -30,8 +30,7 @@ from stages.data.splits import SPLIT_NAMES, split_path
 from stages.tracking import store, tags
 from stages.tracking.outputs import files_of
 from stages.tracking.receipts import Receipt, find_receipt
-from stages.tracking.registry import log_model, logged_model
-from stages.tracking.served_model import is_model
+from stages.tracking.served_model import is_model, log_model
 from stages.tracking.store import Run
 from stages.workflow.pipeline import LockEntry, flattened
 from stages.workflow.revisions import Revision
@@ -42,11 +41,7 @@ DATASETS = {str(split_path(name)): name for name in SPLIT_NAMES}
 
 
 def start_run(
-    entry: LockEntry,
-    revision: Revision,
-    computation: str,
-    started: float | None = None,
-    **more: str,
+    entry: LockEntry, revision: Revision, computation: str, started: float | None, **more: str
 ) -> Run:
     """Start the run of a computation, with its tags alone.
 
@@ -54,20 +49,18 @@ def start_run(
         entry: what goes in.
         revision: where it was caused or seen.
         computation: a name for it, by which its run is found again while it is not complete.
-        started: seconds since 1970; now by default.
+        started: seconds since 1970; None if that is not known.
         more: other tags.
     """
-    seen = tags.of_revision(revision)
+    seen = tags.of_revision(revision) | more
     named = {
         tags.STAGE: entry.stage,
         tags.COMPUTATION: computation,
         tags.PROCESS: tags.this_process(),
-        **seen,
-        **more,
-        **{tags.dep(path): md5 for path, md5 in entry.deps.items()},
+        **{f"{tags.DEP}{path}": md5 for path, md5 in entry.deps.items()},
     }
     name = " ".join(filter(None, [entry.stage, seen.get(tags.EXPERIMENT)]))
-    return store.create_run(name, named, started)
+    return store.create_run(name, named | seen, started)
 
 
 def make_run(entry: LockEntry, revision: Revision) -> Run:
@@ -75,18 +68,13 @@ def make_run(entry: LockEntry, revision: Revision) -> Run:
 
     What files cannot tell is taken from the receipt, if the computation took place here; without
     one the run has no duration.
-
-    Args:
-        entry: the computation.
-        revision: where its files are.
     """
     receipt = find_receipt(entry.key)
-    computation = receipt.computation if receipt else entry.key
+    computation, started = (receipt.computation, receipt.started) if receipt else (entry.key, None)
     with store.exclusive():  # another process may have made it meanwhile
         if known := store.find_runs({tags.ENTRY: entry.key}, limit=1):
             return known[0]
         begun = store.find_runs({tags.COMPUTATION: computation}, limit=1)
-        started = receipt.started if receipt else None
         run = (
             begun[0]
             if begun
@@ -124,7 +112,7 @@ def complete_run(
         run_id,
         params={key: entry.params[key] for key in entry.params.keys() - run.data.params},
         metrics={key: metrics[key] for key in metrics.keys() - run.data.metrics},
-        tags={tags.out(path): md5 for path, md5 in entry.outs.items()}
+        tags={f"{tags.OUT}{path}": md5 for path, md5 in entry.outs.items()}
         | ({tags.EDITED: ", ".join(edited)} if edited else {}),
     )
     read = {path: (entry.deps[path], DATASETS[path]) for path in DATASETS.keys() & entry.deps}
@@ -149,6 +137,12 @@ def seal(run_id: str, entry: LockEntry, receipt: Receipt | None) -> None:
         seconds["duration_seconds"] = receipt.seconds
         seconds["tracking_seconds"] = receipt.tracking_seconds
     store.log(run_id, metrics=seconds, tags={tags.ENTRY: entry.key})
+
+
+def logged_model(run: Run) -> str | None:
+    """Id of the model that was logged with a run; None if there is none."""
+    outputs = run.outputs.model_outputs if run.outputs else []
+    return outputs[0].model_id if outputs else None
 
 
 def shown_outs(entry: LockEntry) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages.data.errors import UserError
 from stages.workflow.pipeline import LOCK_FILE
-from stages.workflow.revisions import Revision, find_revision, named_revisions, workspace
+from stages.workflow.revisions import Revision, find_revision, history, named_revisions, workspace
 
 
 def revisions_with_results() -> list[Revision]:
@@ -26,6 +26,20 @@ def with_results(revisions: Iterable[Revision]) -> Iterator[Revision]:
                 yield revision
         except UserError as error:
             print(f"WARNING: {revision.title} is left out: {error}", file=sys.stderr)
+
+
+def holders_of(key: str, named: Iterable[Revision]) -> list[Revision]:
+    """Revisions whose dvc.lock has a computation, the latest first.
+
+    Args:
+        key: `LockEntry.key`.
+        named: where to look; if none of them has it, all commits are looked at.
+    """
+
+    def holding(revisions: Iterable[Revision]) -> list[Revision]:
+        return [r for r in revisions if any(entry.key == key for entry in r.lock.values())]
+
+    return holding(named)[::-1] or holding(with_results(history()))
 
 
 def revision_with_results(name: str) -> Revision:

@@ -7,10 +7,12 @@ when the stage ends; and what is missing even then is filled in by `make sync` (
 """
 
 import contextlib
+import importlib
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 from stages.data.errors import UserError
 from stages.tracking.environment import logs_path, printable, shown_uri
@@ -18,6 +20,7 @@ from stages.tracking.receipts import Receipt, write_receipt
 from stages.workflow.pipeline import PIPELINE_FILE, LockEntry, changed_keys
 from stages.workflow.revisions import workspace
 
+Result = TypeVar("Result")
 FIRST_PAUSE = 60.0  # seconds in which MLflow is left alone after it failed; doubled each time
 
 
@@ -33,9 +36,9 @@ class StageTracker:
         self._pause = FIRST_PAUSE
         self._resting_until = 0.0
         self._seconds_in_mlflow = 0.0
-        self._attempt(_import_mlflow)
-        self._began = began = self._entry_now()
-        self._started, self._seconds_in_mlflow = time.time(), 0.0  # the import is not the stage's
+        self._began = began = self._attempt(lambda: entry_now(stage))
+        self._attempt(lambda: importlib.import_module("stages.tracking.car_or_truck"))
+        self._started, self._seconds_in_mlflow = time.time(), 0.0  # that was not the stage's time
         self._log = logs_path() / f"{stage}.log"
         with self._logs_may_fail():
             self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +67,8 @@ class StageTracker:
 
     def finish(self) -> None:
         """Complete the run with what the stage has written."""
-        ended = self._entry_now(with_outs=True)
+        self._resting_until = 0.0
+        ended = self._attempt(lambda: entry_now(self.stage, with_outs=True))
         if ended:
             began = self._began or ended
             edited = changed_keys(ended.deps, began.deps) + changed_keys(ended.params, began.params)
@@ -74,7 +78,6 @@ class StageTracker:
                     f"run `dvc repro --force {self.stage}` for a result that belongs to them"
                 )
             self._write_receipt(ended, edited)
-            self._resting_until = 0.0
             is_complete = self._attempt(lambda: self._complete_run(began, ended, edited))
             receipt = self._write_receipt(ended, edited)  # with the time that this took
             if is_complete:
@@ -101,13 +104,14 @@ class StageTracker:
 
         store.log(self._run_id, metrics=measures, step=epoch)
 
-    def _complete_run(self, began: LockEntry, ended: LockEntry, edited: list[str]) -> None:
+    def _complete_run(self, began: LockEntry, ended: LockEntry, edited: list[str]) -> bool:
         from stages.tracking import mirror, store
 
         if not self._run_id:  # MLflow was away when the stage began
             self._start_run(began)
         run = store.client().get_run(self._run_id)
         mirror.complete_run(run, ended, workspace(), edited=edited, try_model=True)
+        return True
 
     def _seal_run(self, ended: LockEntry, receipt: Receipt) -> None:
         from stages.tracking import car_or_truck, mirror, store
@@ -116,14 +120,6 @@ class StageTracker:
         run = store.client().get_run(self._run_id)
         car_or_truck.after_entry(ended, workspace(), {ended.key: run})
         store.end_live_run(self._run_id, "FINISHED")
-
-    def _entry_now(self, *, with_outs: bool = False) -> LockEntry | None:
-        try:
-            return entry_now(self.stage, with_outs=with_outs)
-        except Exception as error:  # noqa: BLE001  # whatever breaks in tracking, the stage goes on
-            what = f"is not tracked ({printable(error)}); the results are not affected"
-            self._warn_once("tracking", what)
-            return None
 
     def _write_receipt(self, ended: LockEntry, edited: list[str]) -> Receipt:
         receipt = Receipt(
@@ -140,26 +136,27 @@ class StageTracker:
             write_receipt(receipt)
         return receipt
 
-    def _attempt(self, action: Callable[[], None]) -> bool:
-        """Call `action`, unless MLflow failed a moment ago; if it fails, the stage goes on."""
+    def _attempt(self, action: Callable[[], Result]) -> Result | None:
+        """What `action` gives; None if it fails, or if MLflow failed a moment ago."""
         began = time.time()
         if began < self._resting_until:
-            return False
+            return None
         try:
-            action()
-        except Exception as error:  # noqa: BLE001  # as above
+            return action()
+        except Exception as error:  # noqa: BLE001  # whatever breaks in tracking, the stage goes on
             self._resting_until = time.time() + self._pause
             self._pause *= 2
+            what = f"MLflow failed at {shown_uri()} ({printable(error)})"
+            if isinstance(error, UserError):  # DVC's files are not as they should be
+                what = f"is not tracked ({printable(error)})"
             self._warn_once(
                 "tracking",
-                f"MLflow failed at {shown_uri()} ({printable(error)}); the results are not "
-                "affected; what its run lacks when the stage has finished, `make sync` fills in "
-                "once MLflow is there again",
+                f"{what}; the results are not affected; what its run lacks when the stage has "
+                "finished, `make sync` fills in once that is mended",
             )
-            return False
+            return None
         finally:
             self._seconds_in_mlflow += time.time() - began
-        return True
 
     @contextlib.contextmanager
     def _logs_may_fail(self) -> Iterator[None]:
@@ -208,7 +205,3 @@ def entry_now(stage: str, *, with_outs: bool = False) -> LockEntry:
         for paths in (declared.deps, declared.outs if with_outs else ())
     )
     return LockEntry(stage, declared.params, deps, outs)
-
-
-def _import_mlflow() -> None:
-    import stages.tracking.car_or_truck  # noqa: F401  # and with it MLflow

@@ -1,7 +1,6 @@
 """The MLflow store: runs and what they hold, through MLflow's documented API.
 
-MLflow, which takes 1.6 seconds, is imported here, after its environment is set. Who needs more of
-it imports this module first (`stages.tracking.registry`).
+MLflow, which takes 1.6 seconds, is imported here first, when its environment is set.
 """
 
 import contextlib

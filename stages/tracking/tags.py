@@ -21,16 +21,8 @@ COMMIT = "git.commit"
 DIRTY = "git.dirty"
 EXPERIMENT = "dvc.exp_name"
 BASELINE = "dvc.exp_baseline"
-
-
-def dep(path: str) -> str:
-    """Key of the tag with the md5 of what a computation read."""
-    return f"dep.{path}"
-
-
-def out(path: str) -> str:
-    """Key of the tag with the md5 of what a computation wrote."""
-    return f"out.{path}"
+DEP = "dep."  # and a path: the md5 of what was read there
+OUT = "out."  # and of what was written
 
 
 def membership(experiment: str) -> str:
