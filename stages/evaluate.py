@@ -36,7 +36,6 @@ from stages.models.loading import load_model
 from stages.models.storage import Classifier
 from stages.statistics.classification import classification_metrics, roc_points
 from stages.statistics.paired import paired_comparison
-from stages.tracking.evaluation import spread_evaluation
 from stages.tracking.run import track_stage
 from stages.workflow.command import run_stage
 from stages.workflow.params import read_params
@@ -59,7 +58,7 @@ def main() -> None:
     """Read, predict, measure, write, draw."""
     params = read_params()
     classes: list[str] = [*params.data.classes]
-    with track_stage("evaluate", announce=spread_evaluation):
+    with track_stage("evaluate"):
         test = read_split("test")
         repeats = near_duplicates(test.images, read_split("train").images)
         classifiers = {name: load_model(path) for name, path in MODELS.items()}
