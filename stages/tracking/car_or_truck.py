@@ -116,12 +116,7 @@ def _propose(
 ) -> None:
     """Register the best model of an evaluation; make it the champion if nothing speaks against it.
 
-    Args:
-        evaluation: the computation.
-        revision: whose params `registry` and `gate` hold; without them nothing is done.
-        makers: the run that made each model, by the model's path.
-        measured: metrics on the test images by the model's name, as `cnn`.
-        predictions: what each model says of each test image (`metrics/predictions.csv`).
+    The revision's params `registry` and `gate` decide; one that has none proposes nothing.
     """
     rules, gate = (revision.params.get(section, {}) for section in ("registry", "gate"))
     path = _best(makers, rules.get("select_by", ""))
@@ -134,9 +129,8 @@ def _propose(
     if champion and champion.tags.get("md5") == md5:
         return
     seen = (tags.COMMIT, tags.DIRTY, tags.EXPERIMENT, tags.BASELINE)
-    about = {"md5": md5, "model": path} | {
-        key: makers[path].data.tags[key] for key in seen if key in makers[path].data.tags
-    }
+    made = makers[path].data.tags
+    about = {"md5": md5, "model": path} | {key: made[key] for key in seen if key in made}
     known = [each for each in registry.versions_of_content(md5) if each.name == name]
     version = known[0] if known else registry.register(name, makers[path], model_id, about)
     reasons = [*_outside(measured.get(_name(path), {}), gate, _name(path))]
@@ -195,11 +189,7 @@ def _worse(
 ) -> list[str]:
     """Why a model may not take the champion's place: worse on the same images, or no such images.
 
-    Args:
-        champion: the version that has the alias.
-        mine: by image, whether the new model is right.
-        its: the same of the champion, on the same images.
-        alpha: level of the test.
+    `mine` and `its` say of each image whether the new model and the champion are right.
     """
     who = f"the champion, version {champion.version}"
     if its is None:

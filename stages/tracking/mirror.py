@@ -41,26 +41,25 @@ DATASETS = {str(split_path(name)): name for name in SPLIT_NAMES}
 
 
 def start_run(
-    entry: LockEntry, revision: Revision, computation: str, started: float | None, **more: str
+    entry: LockEntry, seen: Mapping[str, str], computation: str, started: float | None
 ) -> Run:
     """Start the run of a computation, with its tags alone.
 
     Args:
         entry: what goes in.
-        revision: where it was caused or seen.
+        seen: tags that say where it was caused or seen.
         computation: a name for it, by which its run is found again while it is not complete.
         started: seconds since 1970; None if that is not known.
-        more: other tags.
     """
-    seen = tags.of_revision(revision) | more
     named = {
         tags.STAGE: entry.stage,
         tags.COMPUTATION: computation,
         tags.PROCESS: tags.this_process(),
         **{f"{tags.DEP}{path}": md5 for path, md5 in entry.deps.items()},
+        **seen,
     }
     name = " ".join(filter(None, [entry.stage, seen.get(tags.EXPERIMENT)]))
-    return store.create_run(name, named | seen, started)
+    return store.create_run(name, named, started)
 
 
 def make_run(entry: LockEntry, revision: Revision) -> Run:
@@ -75,11 +74,8 @@ def make_run(entry: LockEntry, revision: Revision) -> Run:
         if known := store.find_runs({tags.ENTRY: entry.key}, limit=1):
             return known[0]
         begun = store.find_runs({tags.COMPUTATION: computation}, limit=1)
-        run = (
-            begun[0]
-            if begun
-            else start_run(entry, revision, computation, started, **{tags.MADE_FROM: "files"})
-        )
+        seen = {**tags.of_revision(revision), tags.MADE_FROM: "files"}
+        run = begun[0] if begun else start_run(entry, seen, computation, started)
         complete_run(run, entry, revision, edited=receipt.edited if receipt else ())
         seal(run.info.run_id, entry, receipt)
         ended = receipt.started + receipt.seconds if receipt else None

@@ -1,5 +1,6 @@
 """Outputs of a revision: their files, wherever they are on this machine, found by content."""
 
+import atexit
 import functools
 import json
 import subprocess
@@ -29,12 +30,7 @@ def with_results(revisions: Iterable[Revision]) -> Iterator[Revision]:
 
 
 def holders_of(key: str, named: Iterable[Revision]) -> list[Revision]:
-    """Revisions whose dvc.lock has a computation, the latest first.
-
-    Args:
-        key: `LockEntry.key`.
-        named: where to look; if none of them has it, all commits are looked at.
-    """
+    """Of these, else of all commits, those whose dvc.lock has a computation; the latest first."""
 
     def holding(revisions: Iterable[Revision]) -> list[Revision]:
         return [r for r in revisions if any(entry.key == key for entry in r.lock.values())]
@@ -100,13 +96,11 @@ def _file_in(revision: Revision, path: str, md5: str) -> Path:
 
 
 @functools.cache
-def _scratch_folder() -> "tempfile.TemporaryDirectory[str]":
-    return tempfile.TemporaryDirectory(prefix="revisions-")
-
-
 def _scratch() -> Path:
     """A folder for files of Git and of the cache, until the process ends."""
-    return Path(_scratch_folder().name)
+    folder = tempfile.TemporaryDirectory(prefix="revisions-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 @functools.cache

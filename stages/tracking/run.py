@@ -17,6 +17,7 @@ from typing import TypeVar
 from stages.data.errors import UserError
 from stages.tracking.environment import logs_path, printable, shown_uri
 from stages.tracking.receipts import Receipt, write_receipt
+from stages.tracking.tags import of_revision
 from stages.workflow.pipeline import PIPELINE_FILE, LockEntry, changed_keys
 from stages.workflow.revisions import workspace
 
@@ -94,7 +95,8 @@ class StageTracker:
     def _start_run(self, entry: LockEntry) -> None:
         from stages.tracking import mirror, store
 
-        run = mirror.start_run(entry, workspace(), self._computation, self._started)
+        seen = of_revision(workspace())
+        run = mirror.start_run(entry, seen, self._computation, self._started)
         self._run_id = run.info.run_id
         store.log(self._run_id, params=entry.params)
         store.watch_system(self._run_id)

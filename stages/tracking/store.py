@@ -37,14 +37,8 @@ MlflowException = mlflow.exceptions.MlflowException
 LOCK_TIMEOUT = 120  # seconds
 
 
-def create_run(name: str, tags: Mapping[str, str], started: float | None = None) -> Run:
-    """Create a run.
-
-    Args:
-        name: what the page of runs calls it.
-        tags: its tags.
-        started: seconds since 1970; now by default.
-    """
+def create_run(name: str, tags: Mapping[str, str], started: float | None) -> Run:
+    """Create a run; it started so many seconds after 1970, by default now."""
     milliseconds = _milliseconds(time.time() if started is None else started)
     named = {"mlflow.user": getpass.getuser(), **tags}
     return client().create_run(_experiment_id(), start_time=milliseconds, tags=named, run_name=name)
@@ -65,13 +59,7 @@ def end_live_run(run_id: str, status: str) -> None:
 
 
 def end_run(run_id: str, status: str, ended: float | None = None) -> None:
-    """End a run as FINISHED, FAILED or KILLED.
-
-    Args:
-        run_id: the run.
-        status: how it ended.
-        ended: seconds since 1970; where nobody knows, the run has no time of its end.
-    """
+    """End a run, so many seconds after 1970; where nobody knows, it has no time of its end."""
     if ended is None:
         client().update_run(run_id, status=status)
     else:
@@ -119,12 +107,7 @@ def log(
 
 
 def log_steps(run: Run, steps: Mapping[int, Mapping[str, float]]) -> None:
-    """Log the metrics of all epochs that a run does not have yet.
-
-    Args:
-        run: as the store has it at this moment.
-        steps: by epoch, metrics by name; the same names in each.
-    """
+    """Log the metrics, by epoch and name, that a run does not have yet."""
     names = next(iter(steps.values()), {}).keys()
     known = {
         (name, each.step)

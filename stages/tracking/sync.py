@@ -56,13 +56,8 @@ def sync() -> Report:
     complete = runs_by_key(known)
     for revision in tqdm(revisions, desc="sync", unit="revision", disable=None, leave=False):
         _complete_runs(revision, complete, {run.info.run_id for run in known}, report)
-    ties = _ties(revisions, complete)
-    for run_id, wanted in ties.items():
-        store.log(run_id, tags=wanted)
-    report.tied = len(ties)
-    for run in _dead(known, complete):
-        store.end_run(run.info.run_id, "KILLED")
-        report.ended += 1
+    report.tied = _tie(revisions, complete)
+    report.ended = _end_dead(known, complete)
     if report.made:
         _remove_doubles(store.find_runs())
     return report
@@ -105,8 +100,8 @@ def _can_be_completed(run: Run, entry: LockEntry, revision: Revision) -> bool:
     return any(files_of(revision, path, entry.outs[path]) for path in missing)
 
 
-def _ties(revisions: list[Revision], complete: dict[str, Run]) -> dict[str, dict[str, str]]:
-    """Tags, by id, of the runs of an experiment that do not name it yet."""
+def _tie(revisions: list[Revision], complete: dict[str, Run]) -> int:
+    """Have the runs of experiments name each of them, in one call a run; how many did not yet."""
     ties: dict[str, dict[str, str]] = defaultdict(dict)
     for revision in revisions:
         tag = tags.membership(revision.name)
@@ -114,20 +109,25 @@ def _ties(revisions: list[Revision], complete: dict[str, Run]) -> dict[str, dict
             run = complete[entry.key]
             if run.data.tags.get(tag) != revision.baseline:
                 ties[run.info.run_id][tag] = revision.baseline
-    return ties
+    for run_id, wanted in ties.items():
+        store.log(run_id, tags=wanted)
+    return len(ties)
 
 
-def _dead(known: list[Run], complete: dict[str, Run]) -> list[Run]:
-    """Runs that a process of this machine began and no longer writes."""
+def _end_dead(known: list[Run], complete: dict[str, Run]) -> int:
+    """End the runs that a process of this machine began and no longer writes; how many."""
     ready = {run.info.run_id for run in complete.values()}
-    return [
-        run
+    dead = [
+        run.info.run_id
         for run in known
         if run.info.status == "RUNNING"
         and run.info.run_id not in ready
         and tags.PROCESS in run.data.tags
         and tags.writer_is_gone(run.data.tags[tags.PROCESS])
     ]
+    for run_id in dead:
+        store.end_run(run_id, "KILLED")
+    return len(dead)
 
 
 def _remove_doubles(runs: list[Run]) -> None:
