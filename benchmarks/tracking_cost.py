@@ -16,7 +16,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from stages.tracking.environment import experiment_name
+from stages.tracking.environment import EXPERIMENT
 from stages.tracking.receipts import all_receipts
 
 
@@ -31,13 +31,13 @@ def main() -> None:
             "experiments",
             "create",
             "--experiment-name",
-            experiment_name(),
+            EXPERIMENT,
             "--artifact-location",
             f"file://{folder}/artifacts",
         )
         for what in ("into an empty store", "with nothing to do"):
             began = time.perf_counter()
-            said = run(uri, "stages.commands.sync")
+            said = run(uri, "stages", "sync")
             print(f"sync {what}: {time.perf_counter() - began:.1f} s ({said})")
 
 

@@ -6,43 +6,31 @@ a branch, tag, commit, DVC experiment or `workspace`. Links that are missing are
 
 import argparse
 
-from rich.markup import escape
-from rich.tree import Tree
 
-from stages.commands.terminal import console
-from stages.workflow.command import run_reporting_mistakes
-
-
-def main() -> None:
-    """Read the options, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Name what is looked for."""
     parser.add_argument("what", help="a path, an md5, a run's id or a revision")
-    arguments = parser.parse_args()
-    run_reporting_mistakes(lambda: print_lineage(arguments.what))
 
 
-def print_lineage(what: str) -> None:
+def run(options: argparse.Namespace) -> None:
     """Print the tree of a result.
 
     Raises:
         UserError: nothing goes by that name, or MLflow does not answer.
     """
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    from stages.commands.terminal import console
     from stages.tracking.lineage import Lineage, Node
     from stages.tracking.store import speaking_to_mlflow
 
     def drawn(node: Node) -> Tree:
         text = escape(node.text)
         tree = Tree(f"[red]{text}[/red]" if node.is_gap else text, highlight=True)
-        for child in node.children:
-            tree.children.append(drawn(child))
+        tree.children += [drawn(child) for child in node.children]
         return tree
 
     with speaking_to_mlflow():
-        tree = drawn(Lineage().of(what))
+        tree = drawn(Lineage().of(options.what))
     console().print(tree)
-
-
-if __name__ == "__main__":
-    main()

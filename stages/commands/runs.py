@@ -6,119 +6,124 @@ A run is given by its id in MLflow (32 hex digits).
 
 import argparse
 import re
+from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from stages.commands.terminal import console
 from stages.data.errors import UserError
-from stages.workflow.command import run_reporting_mistakes
+from stages.models.names import MODELS
 
-MODELS = ("baseline", "cnn", "mobilenet")
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SPLITS = ("train", "validation", "test")
 
 
-def main() -> None:
-    """Read the options, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Name what is looked for."""
     parser.add_argument("what", nargs="?", default="", help="a revision or the id of a run")
-    arguments = parser.parse_args()
-    run_reporting_mistakes(lambda: print_table(arguments.what))
 
 
-def print_table(what: str) -> None:
+def run(options: argparse.Namespace) -> None:
     """Print the table that was asked for.
 
     Raises:
         UserError: there is no such revision or run, or MLflow does not answer.
     """
+    from stages.commands.terminal import console
     from stages.tracking.store import speaking_to_mlflow
 
     with speaking_to_mlflow():
-        if re.fullmatch("[0-9a-f]{32}", what):
-            table = revisions_of_run(what)
+        if re.fullmatch("[0-9a-f]{32}", options.what):
+            table = revisions_of_run(options.what)
         else:
-            table = runs_of_revision(what) if what else all_revisions_table()
+            table = runs_of_revision(options.what) if options.what else all_revisions()
     console().print(table)
 
 
-def revisions_of_run(run_id: str) -> Table:
+def revisions_of_run(run_id: str) -> "Table":
     """A row for each revision whose dvc.lock holds the computation of a run."""
-    from stages.tracking import store
-    from stages.tracking.mirror import RECORD
-    from stages.tracking.revisions import revisions_with
+    from stages.tracking import store, tags
+    from stages.tracking.outputs import holders_of, revisions_with_results
+    from stages.workflow.revisions import SHORT
 
-    run = store.find_run(run_id)
-    if run is None:
-        raise UserError(f"{run_id}: there is no such run; `make ui` shows those that are there")
-    stage = run.data.tags.get("stage", "unknown")
-    commit = run.data.tags.get("git.commit", "unknown")[:10]
-    changes = " with changes" if run.data.tags.get("git.dirty") == "true" else ""
-    table = Table(
-        title=f"Revisions that hold run {run_id} ({stage}, computed at {commit}{changes})"
+    try:
+        seen = store.client().get_run(run_id).data.tags
+    except store.MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        what = "there is no such run; `make ui` shows those that are there"
+        raise UserError(f"{run_id}: {what}") from None
+    changes = " with changes" if seen.get(tags.DIRTY) == "true" else ""
+    where = f"computed at {seen.get(tags.COMMIT, 'unknown')[:SHORT]}{changes}"
+    stage = seen.get(tags.STAGE, "unknown")
+    table = _table(
+        f"Revisions that hold run {run_id} ({stage}, {where})", 3, "kind revision commit"
     )
-    for column in ("kind", "revision", "commit"):
-        table.add_column(column)
-    for revision in revisions_with(run.data.tags.get(RECORD, "")):
-        table.add_row(revision.kind, revision.name, revision.commit[:10])
+    for revision in holders_of(seen.get(tags.ENTRY, ""), revisions_with_results()):
+        table.add_row(revision.kind, revision.name, revision.commit[:SHORT])
     if not table.row_count:
         table.caption = "none: its results were not committed, or its branch is not in this clone"
     return table
 
 
-def runs_of_revision(name: str) -> Table:
+def runs_of_revision(name: str) -> "Table":
     """A row for each stage of a revision: its run and what that measured."""
-    from stages.tracking import store
-    from stages.tracking.mirror import RECORD
-    from stages.tracking.revisions import find_revision
+    from stages.tracking import store, tags
+    from stages.tracking.outputs import revision_with_results
+    from stages.workflow.revisions import SHORT
 
-    revision = find_revision(name)
-    title = f"Runs of {revision.title}, commit {revision.commit[:10]}"
-    table = Table(title=title)
-    for column in ("stage", "run", "status", "seconds", "train", "validation", "test"):
-        is_text = column in ("stage", "run")
-        table.add_column(column, justify="left" if is_text else "right", no_wrap=is_text)
-    for record in revision.records.values():
-        found = store.find_runs({RECORD: record.key}, limit=1)
-        if not found:
-            table.add_row(record.stage, "none: `make sync` makes it", *[""] * 5)
-            continue
-        metrics = found[0].data.metrics
-        seconds = metrics.get("duration_seconds")
-        accuracies = [
-            f"{metrics[f'{split}.accuracy']:.4f}" if f"{split}.accuracy" in metrics else ""
-            for split in ("train", "validation", "test")
-        ]
-        told = "" if seconds is None else f"{seconds:.0f}"
-        table.add_row(record.stage, found[0].info.run_id, found[0].info.status, told, *accuracies)
+    revision = revision_with_results(name)
+    title = f"Runs of {revision.title}, commit {revision.commit[:SHORT]}"
+    table = _table(title, 2, "stage run status seconds train validation test")
+    for entry in revision.lock.values():
+        for found in store.find_runs({tags.ENTRY: entry.key}, limit=1):
+            metrics = found.data.metrics
+            numbers = [_shown(metrics.get("duration_seconds"), 0)]
+            numbers += [_shown(metrics.get(f"{split}.accuracy"), 4) for split in SPLITS]
+            table.add_row(entry.stage, found.info.run_id, found.info.status, *numbers)
+            break
+        else:
+            table.add_row(entry.stage, "none: `make sync` makes it")
     return table
 
 
-def all_revisions_table() -> Table:
+def all_revisions() -> "Table":
     """A row for each revision: how many of its computations have runs, and its test accuracies."""
     from stages.tracking import store
-    from stages.tracking.mirror import RECORD
-    from stages.tracking.revisions import all_revisions
+    from stages.tracking.outputs import revisions_with_results
+    from stages.tracking.sync import runs_by_key
+    from stages.workflow.revisions import SHORT
 
-    runs = {run.data.tags.get(RECORD): run for run in reversed(store.all_runs())}
-    table = Table(title="Revisions with results, and their runs in MLflow")
-    for column in ("kind", "revision", "commit", "runs", *(f"{each}, test" for each in MODELS)):
-        table.add_column(column, justify="left" if column in ("kind", "revision") else "right")
-    for revision in all_revisions():
-        records = revision.records.values()
+    runs = runs_by_key(store.find_runs())
+    table = _table(
+        "Revisions with results, and their runs in MLflow", 2, "kind revision commit runs"
+    )
+    for model in MODELS:
+        table.add_column(f"{model}, test", justify="right")
+    for revision in revisions_with_results():
+        entries = revision.lock.values()
         # Of the run that made the model: an evaluation may be older than the model beside it.
-        makers = {path: each.key for each in records for path in each.outs}
-        made = [runs.get(makers.get(f"data/models/{model}.npz")) for model in MODELS]
-        accuracies = [run.data.metrics.get("test.accuracy") if run else None for run in made]
+        makers = {path: runs.get(each.key) for each in entries for path in each.outs}
+        made = [makers.get(f"data/models/{model}.npz") for model in MODELS]
         table.add_row(
             revision.kind,
             revision.name,
-            revision.commit[:10],
-            f"{sum(each.key in runs for each in records)} of {len(records)}",
-            *("" if value is None else f"{value:.4f}" for value in accuracies),
+            revision.commit[:SHORT],
+            f"{sum(each.key in runs for each in entries)} of {len(entries)}",
+            *(_shown(each.data.metrics.get("test.accuracy") if each else None, 4) for each in made),
         )
     return table
 
 
-if __name__ == "__main__":
-    main()
+def _shown(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
+
+
+def _table(title: str, n_texts: int, columns: str) -> "Table":
+    """A table whose first columns are texts, the others numbers."""
+    from rich.table import Table
+
+    table = Table(title=title)
+    for i, column in enumerate(columns.split()):
+        is_text = i < n_texts
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=is_text)
+    return table

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.data.errors import UserError
+from stages.models.names import MODELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 SUMMARY = Path("metrics/seeds.json")
 TABLE = Path("metrics/seeds.csv")
 EVALUATION = "metrics/evaluate.json"
-TRAINING = {
-    "baseline": "metrics/train_baseline.json",
-    "cnn": "metrics/train_cnn.json",
-    "mobilenet": "metrics/finetune_mobilenet.json",
-}
 MEASURES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 
 
@@ -79,7 +75,10 @@ def row_of(experiment: str, model: str, seed: int) -> dict[str, object]:
     from stages.workflow.revisions import find_revision
 
     revision = find_revision(experiment)
-    training, test = revision.numbers(TRAINING[model]), revision.numbers(EVALUATION)[model]
+    training, test = (
+        revision.numbers(f"metrics/{MODELS[model].stage}.json"),
+        revision.numbers(EVALUATION)[model],
+    )
     measured = training["train"], training["validation"], test
     accuracies = zip(MEASURES, (each["accuracy"] for each in measured), strict=True)
     return {"model": model, "seed": seed, **dict(accuracies)}

@@ -8,23 +8,21 @@ Run again, it changes nothing.
 
 import argparse
 
-from stages.workflow.command import run_reporting_mistakes
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """There are none."""
 
 
-def main() -> None:
-    """Read the options, sync."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.parse_args()
-    run_reporting_mistakes(sync_and_tell)
+def run(options: argparse.Namespace) -> None:
+    """Sync, and print what was done.
 
-
-def sync_and_tell() -> None:
-    """Sync, and print what was done."""
+    Raises:
+        UserError: MLflow does not answer, or Git or DVC cannot tell the revisions.
+    """
     from stages.tracking.store import speaking_to_mlflow
     from stages.tracking.sync import sync
 
+    del options
     with speaking_to_mlflow():
         report = sync()
     done = {
@@ -42,7 +40,3 @@ def sync_and_tell() -> None:
             "there without them; `dvc fetch --all-branches --all-tags` (for experiments "
             "`dvc exp pull`), then sync again"
         )
-
-
-if __name__ == "__main__":
-    main()

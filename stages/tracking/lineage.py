@@ -4,30 +4,26 @@ Two witnesses are heard, and what either does not know is said: the dvc.lock of 
 the runs in MLflow, whose tags hold the md5 of all that went in and came out.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from stages.data.errors import UserError
-from stages.data.files import file_hash
-from stages.tracking import store
-from stages.tracking.champion import ALIAS
-from stages.tracking.declared import StageRecord
+from stages.tracking import registry, store, tags
 from stages.tracking.environment import shown_uri
-from stages.tracking.mirror import EDITED, RECORD, file_in_workspace
-from stages.tracking.revisions import (
-    Revision,
-    all_revisions,
-    dvc_cache,
-    find_revision,
-    history,
-    md5_of,
+from stages.tracking.outputs import (
+    cached_files,
+    holders_of,
+    revision_with_results,
+    revisions_with_results,
 )
 from stages.tracking.store import Run
-from stages.workflow.repository import file_at
+from stages.tracking.sync import runs_by_key
+from stages.workflow.pipeline import LockEntry
+from stages.workflow.revisions import SHORT, Revision, workspace
 
 MOST_SHOWN = 5  # revisions in a line
-SHORT = 10  # hex digits of an id that is only to be recognized
 
 
 @dataclass
@@ -37,7 +33,7 @@ class Node:
     Attributes:
         text: the line.
         children: what it is made from.
-        is_gap: whether it says that a link is missing or in doubt.
+        is_gap: whether it says that a link is missing or uncertain.
     """
 
     text: str
@@ -45,27 +41,22 @@ class Node:
     is_gap: bool = False
 
 
-@dataclass(frozen=True)
-class Computation:
-    """What the two witnesses say of one computation.
-
-    Attributes:
-        record: as a dvc.lock has it; if none has, as the tags of its run tell.
-        run: its latest run; None if MLflow knows none.
-    """
-
-    record: StageRecord
-    run: Run | None
-
-
 class Lineage:
     """All that the revisions and the runs know of how results were made."""
 
     def __init__(self) -> None:
         """Read both."""
-        self._revisions = all_revisions()
-        self._runs = store.all_runs()
-        self._computations = self._joined()
+        self._revisions = revisions_with_results()
+        self._runs = store.find_runs()
+        self._run_of = runs_by_key(self._runs)
+        # Entries of the revisions, the latest first, then those that only runs know.
+        self._entries = {
+            entry.key: entry for each in reversed(self._revisions) for entry in each.lock.values()
+        }
+        for run in self._runs:
+            if run.data.tags.get(tags.ENTRY) not in self._entries:
+                self._entries.setdefault(_key(run), _entry_of_tags(run))
+                self._run_of.setdefault(_key(run), run)
         self._told: set[str] = set()
 
     def of(self, what: str) -> Node:
@@ -79,135 +70,103 @@ class Lineage:
         """
         for run in self._runs:
             if run.info.run_id == what:
-                return self._made_by(Computation(self._record_of(run), run))
-        output = self._output(what)
-        return self._file(*output) if output else self._revision(find_revision(what))
-
-    def _joined(self) -> list[Computation]:
-        """Computations of the revisions, the latest first, then those that only runs know."""
-        run_by_record = {run.data.tags.get(RECORD): run for run in reversed(self._runs)}
-        records = {
-            record.key: record
-            for revision in reversed(self._revisions)
-            for record in revision.records.values()
-        }
-        known = [Computation(each, run_by_record.get(key)) for key, each in records.items()]
-        others = [run for run in self._runs if run.data.tags.get(RECORD) not in records]
-        return known + [Computation(_record_of_tags(run), run) for run in others]
-
-    def _record_of(self, run: Run) -> StageRecord:
-        key = run.data.tags.get(RECORD)
-        known = (each.record for each in self._computations if each.record.key == key)
-        return next(known, _record_of_tags(run))
-
-    def _maker(self, path: str, md5: str) -> Computation | None:
-        makers = (each for each in self._computations if each.record.outs.get(path) == md5)
-        return next(makers, None)
-
-    def _output(self, what: str) -> tuple[str, str] | None:
-        """Path and md5 of an output, by either; of a path, as the file is now."""
-        for computation in self._computations:
-            for path, md5 in computation.record.outs.items():
+                return self._made_by(_key(run), run)
+        for entry in self._entries.values():
+            for path, md5 in entry.outs.items():
                 if md5 == what:
-                    return path, md5
-                if path == what:
-                    file = Path(path)
-                    return path, (file_hash(file, "md5") if file.is_file() else md5)
-        return None
+                    return self._file(path, md5)
+                if what == path or what.startswith(f"{path}/"):  # as it is now
+                    return self._file(path, workspace().md5(path) or md5)
+        return self._revision(revision_with_results(what))
 
     def _revision(self, revision: Revision) -> Node:
-        used = {path for record in revision.records.values() for path in record.deps}
-        run_by_key = {each.record.key: each.run for each in self._computations}
-        last = [
-            Computation(record, run_by_key.get(record.key))
-            for record in revision.records.values()
-            if not used & record.outs.keys()
-        ]
-        title = f"{revision.title}, commit {revision.commit[:SHORT]}"
-        return Node(title, [self._made_by(each) for each in last])
+        entries = revision.lock.values()
+        used = {path for entry in entries for path in entry.deps}
+        last = [self._made_by(each.key) for each in entries if not used & each.outs.keys()]
+        return Node(f"{revision.title}, commit {revision.commit[:SHORT]}", last)
 
     def _file(self, path: str, md5: str) -> Node:
-        children = [self._whereabouts(path, md5), self._origin(path, md5)]
-        return Node(f"{path}  md5 {md5}", [*children, *self._measured(path, md5)])
+        children = [_whereabouts(path, md5), self._origin(path, md5), *self._measured(path, md5)]
+        return Node(f"{path}  md5 {md5}", children)
 
     def _origin(self, path: str, md5: str) -> Node:
-        maker = self._maker(path, md5)
-        if maker is None:
-            gap = "made by: unknown; no revision here and no run names this content"
-            return Node(gap, is_gap=True)
-        return self._made_by(maker)
+        for key, entry in self._entries.items():
+            if entry.outs.get(path) == md5:
+                return self._made_by(key)
+        gap = "made by: unknown; no revision here and no run names this content"
+        return Node(gap, is_gap=True)
 
-    def _whereabouts(self, path: str, md5: str) -> Node:
-        if file_in_workspace(path, md5):
-            return Node("file: in the workspace")
-        if (dvc_cache() / md5[:2] / md5[2:]).exists():
-            return Node("file: in DVC's cache")
-        return Node("file: not on this machine; try `dvc fetch` or `dvc exp pull`", is_gap=True)
-
-    def _made_by(self, computation: Computation) -> Node:
-        record, run = computation.record, computation.run
-        if record.key in self._told:
-            return Node(f"made by stage {record.stage}, as above")
-        self._told.add(record.key)
-        holders = self._holders(record)
-        lines = [_run_line(run), _revision_line(holders), *_code_lines(run, record, holders)]
-        if record.params:
-            values = ", ".join(f"{key}={value}" for key, value in record.params.items())
+    def _made_by(self, key: str, run: Run | None = None) -> Node:
+        entry, run = self._entries[key], run or self._run_of.get(key)
+        if key in self._told:
+            return Node(f"made by stage {entry.stage}, as above")
+        self._told.add(key)
+        holders = holders_of(key, self._revisions)
+        lines = [_run_line(run), _revision_line(holders), *_code_lines(run, entry, holders)]
+        if entry.params:
+            values = ", ".join(f"{name}={value}" for name, value in entry.params.items())
             lines.append(Node(f"params: {values}"))
         data = [
             Node(f"{path}  md5 {md5}", [self._origin(path, md5)])
-            for path, md5 in record.deps.items()
-            if not path.endswith(".py")
+            for path, md5 in entry.data.items()
         ]
-        return Node(f"made by stage {record.stage}", [*lines, *data])
+        return Node(f"made by stage {entry.stage}", [*lines, *data])
 
-    def _holders(self, record: StageRecord) -> list[Revision]:
-        """Revisions whose dvc.lock has the computation, the latest first."""
-        holders = [each for each in reversed(self._revisions) if record in each.records.values()]
-        return holders or [each for each in history() if record in each.records.values()][:1]
-
-    def _measured(self, path: str, md5: str) -> list[Node]:
-        nodes = []
-        runs = [run for run in self._runs if run.data.tags.get(f"dep.{path}") == md5]
-        if runs:
-            accuracy = runs[0].data.metrics.get(f"{Path(path).stem}.accuracy")
-            told = "" if accuracy is None else f": test accuracy {accuracy:.4f}"
-            more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
-            nodes.append(Node(f"measured by run {runs[0].info.run_id}{more}{told}"))
-        for version in store.versions_of_content(md5):
-            champion = store.version_by_alias(version.name, ALIAS)
+    def _measured(self, path: str, md5: str) -> Iterator[Node]:
+        metric = f"{Path(path).stem}.accuracy"
+        accuracies = [
+            (run.info.run_id, run.data.metrics[metric])
+            for run in self._runs
+            if run.data.tags.get(f"{tags.DEP}{path}") == md5 and metric in run.data.metrics
+        ]
+        if accuracies:
+            run_id, accuracy = accuracies[0]
+            more = f" and {len(accuracies) - 1} more" if len(accuracies) > 1 else ""
+            yield Node(f"measured by run {run_id}{more}: test accuracy {accuracy:.4f}")
+        for version in registry.versions_of_content(md5):
+            champion = registry.champion_of(version.name)
             is_champion = champion is not None and champion.version == version.version
-            alias = f" ({ALIAS})" if is_champion else ""
+            alias = f" ({registry.CHAMPION})" if is_champion else ""
             gate = version.tags.get("gate", "")
-            nodes.append(Node(f"registered: {version.name} {version.version}{alias}; {gate}"))
-        return nodes
+            yield Node(f"registered: {version.name} {version.version}{alias}; {gate}")
 
 
-def _record_of_tags(run: Run) -> StageRecord:
+def _key(run: Run) -> str:
+    """What a computation goes by here: its `LockEntry.key`, or the id of a run that broke off."""
+    key: str = run.data.tags.get(tags.ENTRY, run.info.run_id)
+    return key
+
+
+def _entry_of_tags(run: Run) -> LockEntry:
     deps, outs = (
-        {
-            tag.removeprefix(prefix): value
-            for tag, value in run.data.tags.items()
-            if tag.startswith(prefix)
-        }
-        for prefix in ("dep.", "out.")
+        {k.removeprefix(prefix): v for k, v in run.data.tags.items() if k.startswith(prefix)}
+        for prefix in (tags.DEP, tags.OUT)
     )
-    return StageRecord(run.data.tags.get("stage", "unknown"), run.data.params, deps, outs)
+    return LockEntry(run.data.tags.get(tags.STAGE, "unknown"), run.data.params, deps, outs)
+
+
+def _whereabouts(path: str, md5: str) -> Node:
+    if workspace().md5(path) == md5:
+        return Node("file: in the workspace")
+    if cached_files(path, md5):
+        return Node("file: in DVC's cache")
+    return Node("file: not on this machine; try `dvc fetch` or `dvc exp pull`", is_gap=True)
 
 
 def _run_line(run: Run | None) -> Node:
     if run is None:
         return Node(f"run: none at {shown_uri()}; `make sync` makes it", is_gap=True)
-    started = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
     seconds = run.data.metrics.get("duration_seconds")
     told = [f"run: {run.info.run_id}"]
     if seconds is None:
         told.append("made from files, so when and how long it ran is not known")
     else:
+        started = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
         told.append(f"started {started:%Y-%m-%d %H:%M} UTC, {seconds:.0f} s")
-    if RECORD not in run.data.tags:
+    is_complete = tags.ENTRY in run.data.tags
+    if not is_complete:
         told.append(f"{run.info.status}, not complete")
-    return Node("; ".join(told), is_gap=RECORD not in run.data.tags)
+    return Node("; ".join(told), is_gap=not is_complete)
 
 
 def _revision_line(holders: list[Revision]) -> Node:
@@ -218,26 +177,23 @@ def _revision_line(holders: list[Revision]) -> Node:
     return Node(f"revision: {shown}{more}")
 
 
-def _code_lines(run: Run | None, record: StageRecord, holders: list[Revision]) -> list[Node]:
+def _code_lines(run: Run | None, entry: LockEntry, holders: list[Revision]) -> Iterator[Node]:
     """Whether the code that ran is in a commit: that of a revision, or what was checked out."""
-    tags = run.data.tags if run else {}
-    lines = []
-    if EDITED in tags:
-        text = f"edited while it ran, so DVC's record is not what ran: {tags[EDITED]}"
-        lines.append(Node(text, is_gap=True))
-    code = {path: md5 for path, md5 in record.deps.items() if path.endswith(".py")}
-    commits = [each.commit for each in holders] + [tags.get("git.commit", "")]
-    other: list[str] = []
+    seen = run.data.tags if run else {}
+    if tags.EDITED in seen:
+        text = f"edited while it ran, so DVC's record is not what ran: {seen[tags.EDITED]}"
+        yield Node(text, is_gap=True)
+    what, differing = f"code: {len(entry.code)} files", ""
+    commits = [*(each.commit for each in holders), seen.get(tags.COMMIT, "")]
     for commit in filter(None, dict.fromkeys(commits)):
+        then = Revision(commit[:SHORT], "commit", commit)
         try:
-            other = [path for path, md5 in code.items() if md5_of(file_at(commit, path)) != md5]
+            other = [path for path, md5 in entry.code.items() if then.md5(path) != md5]
         except UserError as error:
-            lines.append(Node(f"code: {error}", is_gap=True))
+            yield Node(f"code: {error}", is_gap=True)
             continue
         if not other:
-            return [*lines, Node(f"code: {len(code)} files, as in commit {commit[:SHORT]}")]
-    differing = f"; not as in commit {commit[:SHORT]}: {', '.join(other)}" if other else ""
-    return [
-        *lines,
-        Node(f"code: {len(code)} files, in no commit that is known{differing}", is_gap=True),
-    ]
+            yield Node(f"{what}, as in commit {then.name}")
+            return
+        differing = f"; not as in commit {then.name}: {', '.join(other)}"
+    yield Node(f"{what}, in no commit that is known{differing}", is_gap=True)

@@ -6,209 +6,169 @@ experiment in a copy of the project, or another person pulls the files. Joined b
 not: an entry of dvc.lock is a computation, and its run holds what the entry names.
 
     params                  -> the run's params
-    metrics (JSON)          -> metrics, nested keys joined by dots
-    plots (PNG)             -> artifacts
-    outs in metrics/ (CSV)  -> artifacts, and of a table with epochs metrics with a step for each
-    outs in data/models/    -> a model that can be served, the very file inside
-    deps in data/prepared/  -> datasets
+    outs that are JSON      -> metrics, nested keys joined by dots
+    outs that are PNG       -> artifacts
+    outs that are CSV       -> artifacts, and of a table with epochs metrics with a step for each
+    outs that are models    -> a model that can be served, the very file inside
+    deps that are datasets  -> datasets
     md5 of deps and outs    -> tags `dep.PATH` and `out.PATH`
     md5 of the whole entry  -> the tag `dvc.record`, set last: a run that has it is complete
 
 So there are two ways to a run, and they meet here. A stage that computes tells of itself while it
 runs (`stages.tracking.run`) and is completed at its end. An entry that has no run, because DVC took
 it from its cache, because it was computed elsewhere or MLflow was away, gets one from the files
-(`ensure_run`; `stages.tracking.sync` does it for every revision).
+(`make_run`; `stages.tracking.sync` does it for every revision).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from stages.data.files import file_hash, read_json
-from stages.tracking import store
-from stages.tracking.declared import StageRecord, flattened, workspace_records
-from stages.tracking.environment import identity_tags, process_tag
+from stages.data.files import read_json
+from stages.data.splits import SPLIT_NAMES, split_path
+from stages.tracking import store, tags
+from stages.tracking.outputs import files_of
 from stages.tracking.receipts import Receipt, find_receipt
+from stages.tracking.served_model import is_model, log_model
 from stages.tracking.store import Run
+from stages.workflow.pipeline import LockEntry, flattened
+from stages.workflow.revisions import Revision
 
-RECORD = "dvc.record"
-COMPUTATION = "dvc.computation"  # of a run that is not complete yet, to find it again
-MISSING = "dvc.missing"
-EDITED = "dvc.edited_while_running"
-MODELS = Path("data/models")
 FOLDERS = {".png": "figures", ".csv": "tables"}  # of a run's artifacts, by a file's suffix
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Results of the pipeline: those in the working directory, or those of a revision.
-
-    Attributes:
-        records: the entries of its dvc.lock, by stage.
-        tags: where a computation was seen that nothing is known of but its files.
-        find_file: given a path and an md5, a file with that content, or None if it is not here.
-        runs: complete runs that are known already, by `StageRecord.key`.
-    """
-
-    records: Mapping[str, StageRecord]
-    tags: Mapping[str, str]
-    find_file: Callable[[str, str], Path | None]
-    runs: Mapping[str, Run] = field(default_factory=dict)
-
-
-Announce = Callable[[StageRecord, Snapshot], None]
-
-
-def workspace() -> Snapshot:
-    """The results in the working directory."""
-    return Snapshot(workspace_records(), identity_tags(), file_in_workspace)
-
-
-def file_in_workspace(path: str, md5: str) -> Path | None:
-    """A file of the working directory, if it has this content."""
-    file = Path(path)
-    return file if file.is_file() and file_hash(file, "md5") == md5 else None
+SHOWN = (".json", *FOLDERS)
+DATASETS = {str(split_path(name)): name for name in SPLIT_NAMES}
 
 
 def start_run(
-    record: StageRecord, tags: Mapping[str, str], computation: str, started: float | None = None
+    entry: LockEntry, seen: Mapping[str, str], computation: str, started: float | None
 ) -> Run:
     """Start the run of a computation, with its tags alone.
 
     Args:
-        record: what goes in.
-        tags: where it was caused or seen.
+        entry: what goes in.
+        seen: tags that say where it was caused or seen.
         computation: a name for it, by which its run is found again while it is not complete.
-        started: seconds since 1970; now by default.
+        started: seconds since 1970; None if that is not known.
     """
-    name = " ".join(filter(None, [record.stage, tags.get("dvc.exp_name")]))
     named = {
-        "stage": record.stage,
-        COMPUTATION: computation,
-        "process": process_tag(),
-        **tags,
-        **{f"dep.{path}": md5 for path, md5 in record.deps.items()},
+        tags.STAGE: entry.stage,
+        tags.COMPUTATION: computation,
+        tags.PROCESS: tags.this_process(),
+        **{f"{tags.DEP}{path}": md5 for path, md5 in entry.deps.items()},
+        **seen,
     }
+    name = " ".join(filter(None, [entry.stage, seen.get(tags.EXPERIMENT)]))
     return store.create_run(name, named, started)
 
 
-def ensure_run(record: StageRecord, snapshot: Snapshot) -> Run:
-    """The run of a computation; it is made from the files if there is none."""
-    if record.key in snapshot.runs:
-        return snapshot.runs[record.key]
-    known = store.find_runs({RECORD: record.key}, limit=1)
-    return known[0] if known else make_run(record, snapshot)
-
-
-def make_run(record: StageRecord, snapshot: Snapshot, announce: Announce | None = None) -> Run:
-    """Make the run of a computation from its files, or complete one that broke off.
+def make_run(entry: LockEntry, revision: Revision) -> Run:
+    """The run of a computation; one that is missing, or broke off, is made complete from files.
 
     What files cannot tell is taken from the receipt, if the computation took place here; without
     one the run has no duration.
-
-    Args:
-        record: the computation.
-        snapshot: where its files are.
-        announce: as in `complete_run`.
     """
-    receipt = find_receipt(record.key)
-    computation = receipt.computation if receipt else record.key
-    with store.exclusive():
-        known = store.find_runs({RECORD: record.key}, limit=1)  # made by another process meanwhile
-        if known:
+    receipt = find_receipt(entry.key)
+    computation, started = (receipt.computation, receipt.started) if receipt else (entry.key, None)
+    with store.exclusive():  # another process may have made it meanwhile
+        if known := store.find_runs({tags.ENTRY: entry.key}, limit=1):
             return known[0]
-        begun = store.find_runs({COMPUTATION: computation}, limit=1)
-        if begun:
-            run = begun[0]
-        else:
-            tags = {**snapshot.tags, "made_from": "files"}
-            run = start_run(record, tags, computation, receipt.started if receipt else None)
-        edited = receipt.edited if receipt else []
-        complete_run(run, record, snapshot, edited=edited, announce=announce)
-        if receipt:
-            log_durations(run, receipt)
+        begun = store.find_runs({tags.COMPUTATION: computation}, limit=1)
+        seen = {**tags.of_revision(revision), tags.MADE_FROM: "files"}
+        run = begun[0] if begun else start_run(entry, seen, computation, started)
+        complete_run(run, entry, revision, edited=receipt.edited if receipt else ())
+        seal(run.info.run_id, entry, receipt)
         ended = receipt.started + receipt.seconds if receipt else None
         store.end_run(run.info.run_id, "FINISHED", ended)
-    return store.get_run(run.info.run_id)
+    return store.client().get_run(run.info.run_id)
 
 
 def complete_run(
     run: Run,
-    record: StageRecord,
-    snapshot: Snapshot,
+    entry: LockEntry,
+    revision: Revision,
     *,
     edited: Sequence[str] = (),
-    announce: Announce | None = None,
     try_model: bool = False,
 ) -> None:
     """Log all that a computation left behind and its run does not hold yet.
 
     Args:
         run: as the store has it at this moment.
-        record: the computation.
-        snapshot: where its files are.
+        entry: the computation.
+        revision: where its files are.
         edited: deps and params that were edited while it ran.
-        announce: what else is to be told of it, before the run counts as complete.
-        try_model: whether MLflow is to have a model answer, which loads it.
+        try_model: whether MLflow is to have a model predict, which loads it.
     """
     run_id = run.info.run_id
-    files = {
-        path: snapshot.find_file(path, md5) for path, md5 in record.outs.items() if _is_shown(path)
-    }
-    here = {path: file for path, file in files.items() if file is not None}
-    metrics = _metrics_of(here)
-    tags = {f"out.{path}": md5 for path, md5 in record.outs.items()}
-    if edited:
-        tags[EDITED] = ", ".join(edited)
+    found = {path: files_of(revision, path, md5) for path, md5 in shown_outs(entry).items()}
+    files = {path: file for each in found.values() if each for path, file in each.items()}
+    metrics = metrics_in(files)
     store.log(
         run_id,
-        params={key: record.params[key] for key in record.params.keys() - run.data.params},
+        params={key: entry.params[key] for key in entry.params.keys() - run.data.params},
         metrics={key: metrics[key] for key in metrics.keys() - run.data.metrics},
-        tags=tags,
+        tags={f"{tags.OUT}{path}": md5 for path, md5 in entry.outs.items()}
+        | ({tags.EDITED: ", ".join(edited)} if edited else {}),
     )
-    store.log_datasets(run_id, record.deps)
-    store.log_artifacts(
-        run_id,
-        {
-            f"{FOLDERS[each.suffix]}/{each.name}": each
-            for each in here.values()
-            if each.suffix in FOLDERS
-        },
-    )
-    for path, file in here.items():
+    read = {path: (entry.deps[path], DATASETS[path]) for path in DATASETS.keys() & entry.deps}
+    store.log_datasets(run_id, read)
+    store.log_artifacts(run_id, artifacts_in(files))
+    for path, file in files.items():
         if file.suffix == ".csv":
             store.log_steps(run, _epochs_of(file))
-        elif Path(path).parent == MODELS and not store.logged_model(run):
+        elif is_model(path) and not logged_model(run):
             # After the metrics, which MLflow then shows on the model's page, too.
-            store.log_model(run_id, file, try_it=try_model)
-    _name_missing(run, sorted(files.keys() - here.keys()))
-    if announce:
-        announce(record, snapshot)
-    store.log(run_id, tags={RECORD: record.key})
+            log_model(run_id, file, try_it=try_model)
+    if missing := sorted(path for path, here in found.items() if not here):
+        store.log(run_id, tags={tags.MISSING: ", ".join(missing)})
+    elif tags.MISSING in run.data.tags:
+        store.client().delete_tag(run_id, tags.MISSING)
 
 
-def log_durations(run: Run, receipt: Receipt) -> None:
-    """Log how long a computation took, and how long of that it waited for MLflow."""
-    seconds = {
-        "duration_seconds": receipt.seconds,
-        "tracking_seconds": receipt.tracking_seconds,
+def seal(run_id: str, entry: LockEntry, receipt: Receipt | None) -> None:
+    """Mark a run as complete, and tell how long the computation took, if that is known."""
+    seconds = {}
+    if receipt:
+        seconds["duration_seconds"] = receipt.seconds
+        seconds["tracking_seconds"] = receipt.tracking_seconds
+    store.log(run_id, metrics=seconds, tags={tags.ENTRY: entry.key})
+
+
+def logged_model(run: Run) -> str | None:
+    """Id of the model that was logged with a run; None if there is none."""
+    outputs = run.outputs.model_outputs if run.outputs else []
+    return outputs[0].model_id if outputs else None
+
+
+def shown_outs(entry: LockEntry) -> dict[str, str]:
+    """Outputs whose content goes into the run; of others, as of images, only the md5 does."""
+    return {
+        path: md5
+        for path, md5 in entry.outs.items()
+        if md5.endswith(".dir") or Path(path).suffix in SHOWN or is_model(path)
     }
-    store.log(run.info.run_id, metrics=seconds)
 
 
-def _is_shown(path: str) -> bool:
-    """Whether the content of an output goes into the run; of others only the md5 does."""
-    return Path(path).parent == MODELS or path.startswith("metrics/")
+def missing_outs(run: Run) -> list[str]:
+    """Outputs that a run should show and does not."""
+    return [path for path in run.data.tags.get(tags.MISSING, "").split(", ") if path]
 
 
-def _metrics_of(files: Mapping[str, Path]) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for file in files.values():
-        if file.suffix == ".json":
-            metrics |= flattened(read_json(file))
-    return metrics
+def metrics_in(files: Mapping[str, Path]) -> dict[str, float]:
+    """Numbers of the JSON files, nested keys joined by dots."""
+    measured = [read_json(file) for file in files.values() if file.suffix == ".json"]
+    numbers = {key: value for each in measured for key, value in flattened(each).items()}
+    return {key: value for key, value in numbers.items() if isinstance(value, int | float)}
+
+
+def artifacts_in(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Pictures and tables, by their path among a run's artifacts."""
+    return {
+        f"{FOLDERS[file.suffix]}/{file.name}": file
+        for file in files.values()
+        if file.suffix in FOLDERS
+    }
 
 
 def _epochs_of(table: Path) -> dict[int, dict[str, float]]:
@@ -221,10 +181,3 @@ def _epochs_of(table: Path) -> dict[int, dict[str, float]]:
         measures = {str(name): float(value) for name, value in row.items()}
         steps[int(measures.pop("epoch"))] = measures
     return steps
-
-
-def _name_missing(run: Run, paths: list[str]) -> None:
-    if paths:
-        store.log(run.info.run_id, tags={MISSING: ", ".join(paths)})
-    elif MISSING in run.data.tags:
-        store.delete_tag(run.info.run_id, MISSING)

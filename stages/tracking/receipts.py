@@ -19,14 +19,14 @@ class Receipt:
     """One computation.
 
     Attributes:
-        record: `StageRecord.key` of what DVC records of it.
+        record: `LockEntry.key` of what DVC records of it.
         computation: the value of its run's tag `dvc.computation`.
         stage: name of the stage.
         started: seconds since 1970.
         seconds: how long it took, tracking included.
         tracking_seconds: how long of that it waited for MLflow.
         edited: deps and params that were edited while it ran, which DVC records as they are now.
-        outs: md5 of each file that it wrote.
+        outs: md5 of each file and folder that it wrote.
     """
 
     record: str
@@ -46,9 +46,9 @@ def write_receipt(receipt: Receipt) -> None:
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 
-def find_receipt(record: str) -> Receipt | None:
-    """The receipt of a computation, by `StageRecord.key`; None where it did not finish here."""
-    return next((each for each in _receipts(f"{record}.json")), None)
+def find_receipt(key: str) -> Receipt | None:
+    """The receipt of a computation, by `LockEntry.key`; None where it did not finish here."""
+    return next(_receipts(f"{key}.json"), None)
 
 
 def all_receipts() -> list[Receipt]:

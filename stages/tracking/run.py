@@ -3,45 +3,49 @@
 One line does it: `with track_stage("train_cnn") as tracker:`. Tracking never costs a result: what
 fails here is told in one warning, MLflow is left alone for a while and tried again, at the latest
 when the stage ends; and what is missing even then is filled in by `make sync` (see
-`stages.tracking.mirror`).
+`stages.tracking.mirror`). MLflow is imported where it may fail, so a stage runs without it, too.
 """
 
 import contextlib
+import importlib
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 from stages.data.errors import UserError
-from stages.tracking import mirror, store
-from stages.tracking.declared import StageRecord, differences, record_now, with_outputs
-from stages.tracking.environment import identity_tags, logs_path, printable, shown_uri
+from stages.tracking.environment import logs_path, printable, shown_uri
 from stages.tracking.receipts import Receipt, write_receipt
+from stages.tracking.tags import of_revision
+from stages.workflow.pipeline import PIPELINE_FILE, LockEntry, changed_keys
+from stages.workflow.revisions import workspace
 
+Result = TypeVar("Result")
 FIRST_PAUSE = 60.0  # seconds in which MLflow is left alone after it failed; doubled each time
 
 
 class StageTracker:
     """What a stage tells about itself while it runs."""
 
-    def __init__(self, stage: str, announce: mirror.Announce | None) -> None:
-        """Note what the stage reads, start the log file."""
+    def __init__(self, stage: str) -> None:
+        """Note what the stage reads, start the clock, the log file and the run."""
         self.stage = stage
-        self._announce = announce
-        self._record = record_now(stage)
         self._computation = uuid.uuid4().hex
-        self._started = time.time()
         self._run_id = ""
-        self._tracked_since: float | None = None
-        self._tracking_seconds = 0.0
-        self._has_warned = False
+        self._warned: set[str] = set()
         self._pause = FIRST_PAUSE
         self._resting_until = 0.0
+        self._seconds_in_mlflow = 0.0
+        self._began = began = self._attempt(lambda: entry_now(stage))
+        self._attempt(lambda: importlib.import_module("stages.tracking.car_or_truck"))
+        self._started, self._seconds_in_mlflow = time.time(), 0.0  # that was not the stage's time
         self._log = logs_path() / f"{stage}.log"
-        self._logs_work = True
         with self._logs_may_fail():
             self._log.parent.mkdir(parents=True, exist_ok=True)
             self._log.write_text("", encoding="utf-8")
+        if began:
+            self._attempt(lambda: self._start_run(began))
 
     def log_epoch(self, epoch: int, measures: Mapping[str, float]) -> None:
         """Report an epoch: a line in the log file and on the terminal, metrics in the run.
@@ -53,133 +57,153 @@ class StageTracker:
         values = "  ".join(f"{name} {value:.4f}" for name, value in measures.items())
         self.log_line(f"epoch {epoch:3d}  {values}")
         if self._run_id:
-            self._attempt(lambda: store.log(self._run_id, metrics=measures, step=epoch))
+            self._attempt(lambda: self._log_metrics(epoch, measures))
 
     def log_line(self, line: str) -> None:
         """Write a line to the log file and the terminal, with the seconds since the start."""
-        line = f"{self._seconds():6.1f} s  {line}"
+        line = f"{time.time() - self._started:6.1f} s  {line}"
         print(f"{self.stage}: {line}", flush=True)
         with self._logs_may_fail(), self._log.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def begin(self) -> None:
-        """Start the run."""
-        self._attempt(self._start_run)
-
     def finish(self) -> None:
         """Complete the run with what the stage has written."""
-        finished = with_outputs(self._record)
-        edited = differences(self._record, finished)
-        if edited:
-            self._warn(
-                f"edited while it ran: {', '.join(edited)}; DVC records them as they are now; "
-                f"run `dvc repro --force {self.stage}` for a result that belongs to them"
-            )
-        self._write_receipt(finished, edited)
         self._resting_until = 0.0
-        self._attempt(lambda: self._complete_run(finished, edited))
-        self._write_receipt(finished, edited)  # with the time that this took
+        ended = self._attempt(lambda: entry_now(self.stage, with_outs=True))
+        if ended:
+            began = self._began or ended
+            edited = changed_keys(ended.deps, began.deps) + changed_keys(ended.params, began.params)
+            if edited:
+                self._warn(
+                    f"edited while it ran: {', '.join(edited)}; DVC records them as they are now; "
+                    f"run `dvc repro --force {self.stage}` for a result that belongs to them"
+                )
+            self._write_receipt(ended, edited)
+            is_complete = self._attempt(lambda: self._complete_run(began, ended, edited))
+            receipt = self._write_receipt(ended, edited)  # with the time that this took
+            if is_complete:
+                self._attempt(lambda: self._seal_run(ended, receipt))
         self.log_line("finished")
 
     def fail(self, status: str) -> None:
         """End the run of a stage that did not finish, as FAILED or KILLED."""
-        if self._run_id:
+        if self._run_id:  # so MLflow could be imported
+            from stages.tracking import store
+
             self._attempt(lambda: store.end_live_run(self._run_id, status))
 
-    def _start_run(self) -> None:
-        run = mirror.start_run(self._record, identity_tags(), self._computation, self._started)
+    def _start_run(self, entry: LockEntry) -> None:
+        from stages.tracking import mirror, store
+
+        seen = of_revision(workspace())
+        run = mirror.start_run(entry, seen, self._computation, self._started)
         self._run_id = run.info.run_id
-        store.log(self._run_id, params=self._record.params)
+        store.log(self._run_id, params=entry.params)
         store.watch_system(self._run_id)
 
-    def _complete_run(self, finished: StageRecord, edited: list[str]) -> None:
+    def _log_metrics(self, epoch: int, measures: Mapping[str, float]) -> None:
+        from stages.tracking import store
+
+        store.log(self._run_id, metrics=measures, step=epoch)
+
+    def _complete_run(self, began: LockEntry, ended: LockEntry, edited: list[str]) -> bool:
+        from stages.tracking import mirror, store
+
         if not self._run_id:  # MLflow was away when the stage began
-            self._start_run()
-        run = store.get_run(self._run_id)
-        mirror.complete_run(
-            run,
-            finished,
-            mirror.workspace(),
-            edited=edited,
-            announce=self._announce,
-            try_model=True,
-        )
-        mirror.log_durations(run, self._receipt(finished, edited))
+            self._start_run(began)
+        run = store.client().get_run(self._run_id)
+        mirror.complete_run(run, ended, workspace(), edited=edited, try_model=True)
+        return True
+
+    def _seal_run(self, ended: LockEntry, receipt: Receipt) -> None:
+        from stages.tracking import car_or_truck, mirror, store
+
+        mirror.seal(self._run_id, ended, receipt)
+        run = store.client().get_run(self._run_id)
+        car_or_truck.after_entry(ended, workspace(), {ended.key: run})
         store.end_live_run(self._run_id, "FINISHED")
 
-    def _receipt(self, finished: StageRecord, edited: list[str]) -> Receipt:
-        return Receipt(
-            record=finished.key,
+    def _write_receipt(self, ended: LockEntry, edited: list[str]) -> Receipt:
+        receipt = Receipt(
+            record=ended.key,
             computation=self._computation,
             stage=self.stage,
             started=self._started,
-            seconds=round(self._seconds(), 1),
-            tracking_seconds=round(self._seconds_in_mlflow(), 2),
+            seconds=round(time.time() - self._started, 1),
+            tracking_seconds=round(self._seconds_in_mlflow, 2),
             edited=edited,
-            outs=finished.outs,
+            outs=ended.outs,
         )
-
-    def _write_receipt(self, finished: StageRecord, edited: list[str]) -> None:
         with self._logs_may_fail():
-            write_receipt(self._receipt(finished, edited))
+            write_receipt(receipt)
+        return receipt
 
-    def _seconds(self) -> float:
-        return time.time() - self._started
-
-    def _seconds_in_mlflow(self) -> float:
-        since = self._tracked_since
-        return self._tracking_seconds + (time.time() - since if since else 0.0)
-
-    def _attempt(self, action: Callable[[], None]) -> None:
-        """Call `action`, unless MLflow failed a moment ago; if it fails, the stage goes on."""
-        if time.time() < self._resting_until:
-            return
-        self._tracked_since = time.time()
+    def _attempt(self, action: Callable[[], Result]) -> Result | None:
+        """What `action` gives; None if it fails, or if MLflow failed a moment ago."""
+        began = time.time()
+        if began < self._resting_until:
+            return None
         try:
-            action()
+            return action()
         except Exception as error:  # noqa: BLE001  # whatever breaks in tracking, the stage goes on
             self._resting_until = time.time() + self._pause
             self._pause *= 2
-            if not self._has_warned:
-                self._has_warned = True
-                self._warn(
-                    f"MLflow failed at {shown_uri()} ({printable(error)}); the "
-                    "results are not affected; what its run lacks when the stage has finished, "
-                    "`make sync` fills in once MLflow is there again"
-                )
+            what = f"MLflow failed at {shown_uri()} ({printable(error)})"
+            if isinstance(error, UserError):  # DVC's files are not as they should be
+                what = f"is not tracked ({printable(error)})"
+            self._warn_once(
+                "tracking",
+                f"{what}; the results are not affected; what its run lacks when the stage has "
+                "finished, `make sync` fills in once that is mended",
+            )
+            return None
         finally:
-            self._tracking_seconds = self._seconds_in_mlflow()
-            self._tracked_since = None
+            self._seconds_in_mlflow += time.time() - began
 
     @contextlib.contextmanager
     def _logs_may_fail(self) -> Iterator[None]:
         try:
             yield
         except (OSError, UserError) as error:
-            if self._logs_work:
-                self._warn(f"{self._log.parent} cannot be written ({error}); results go on")
-            self._logs_work = False
+            what = f"{self._log.parent} cannot be written ({error}); results go on"
+            self._warn_once("logs", what)
+
+    def _warn_once(self, about: str, what: str) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
+            self._warn(what)
 
     def _warn(self, what: str) -> None:
         print(f"WARNING: {self.stage}: {what}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def track_stage(stage: str, announce: mirror.Announce | None = None) -> Iterator[StageTracker]:
-    """Track the block as a computation of a stage.
-
-    Args:
-        stage: its name in dvc.yaml.
-        announce: what else MLflow is to be told when the stage has finished.
-    """
-    tracker = StageTracker(stage, announce)
-    tracker.begin()
+def track_stage(stage: str) -> Iterator[StageTracker]:
+    """Track the block as a computation of a stage, by its name in dvc.yaml."""
+    tracker = StageTracker(stage)
     try:
         yield tracker
         tracker.finish()
-    except KeyboardInterrupt:
-        tracker.fail("KILLED")
+    except BaseException as error:
+        tracker.fail("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    except BaseException:
-        tracker.fail("FAILED")
-        raise
+
+
+def entry_now(stage: str, *, with_outs: bool = False) -> LockEntry:
+    """What DVC would record of a stage, as its files are at this moment.
+
+    DVC hashes dependencies for `dvc.lock` after the run (dvc #11058): code that is edited while the
+    stage runs is not the code that ran, and the entries of beginning and end tell so.
+
+    Raises:
+        UserError: dvc.yaml or params.yaml cannot be read, or dvc.yaml has no such stage.
+    """
+    revision = workspace()
+    if stage not in revision.pipeline:
+        raise UserError(f"{PIPELINE_FILE}: has no stage {stage}")
+    declared = revision.pipeline[stage]
+    deps, outs = (
+        {path: md5 for path in paths if (md5 := revision.md5(path))}
+        for paths in (declared.deps, declared.outs if with_outs else ())
+    )
+    return LockEntry(stage, declared.params, deps, outs)

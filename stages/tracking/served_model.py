@@ -1,12 +1,25 @@
-"""How MLflow loads a logged model: it calls `_load_pyfunc` of this module by its name."""
+"""The models of this project in MLflow: how one is logged, and how MLflow loads it.
 
+MLflow keeps the library with each logged model and calls `_load_pyfunc` of this module by its name,
+so nothing of tracking is imported here, and MLflow only where it is there already.
+"""
+
+import importlib.metadata
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stages.data.files import read_arrays
+from stages.data.splits import split_path
 from stages.models.loading import load_model
-from stages.models.storage import Classifier
+from stages.models.storage import Classifier, read_model
+
+MODELS = Path("data/models")
+# What a stored model needs to predict; inferring it would cost 14 s a model (mlflow #22880).
+REQUIREMENTS = ("numpy", "scipy", "scikit-learn")
+OF_NETWORKS = ("tensorflow", "keras", "pandas", "tqdm")
 
 
 class ServedModel:
@@ -26,6 +39,49 @@ class ServedModel:
         del params
         images = model_input["images"] if isinstance(model_input, dict) else model_input
         return self._classifier.predict(np.asarray(images, dtype=np.uint8))
+
+
+def is_model(path: str) -> bool:
+    """Whether an output is a model."""
+    return Path(path).parent == MODELS
+
+
+def log_model(run_id: str, path: Path, *, try_it: bool) -> None:
+    """Log a model that can be served: the very file, and the code that loads it.
+
+    Args:
+        run_id: the run that made it.
+        path: the model's file.
+        try_it: whether to give an example, which MLflow at once has the model predict (a network
+            takes seconds for it).
+    """
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    stored = read_model(path)
+    packages = [*REQUIREMENTS, *(OF_NETWORKS if stored.kind != "baseline" else ())]
+    images = TensorSpec(np.dtype(np.uint8), (-1, 32, 32, 3), "images")
+    probabilities = TensorSpec(np.dtype(np.float64), (-1, len(stored.classes)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        Model.log(
+            artifact_path=None,
+            name=stored.kind,
+            flavor=pyfunc,
+            run_id=run_id,
+            loader_module="stages.tracking.served_model",
+            data_path=str(path),
+            code_paths=["stages"],
+            signature=ModelSignature(Schema([images]), Schema([probabilities])),
+            input_example={"images": _an_image()} if try_it else None,
+            pip_requirements=[f"{each}=={importlib.metadata.version(each)}" for each in packages],
+        )
+
+
+def _an_image() -> np.ndarray:
+    path = split_path("validation")
+    return read_arrays(path)["images"][:1] if path.exists() else np.zeros((1, 32, 32, 3), np.uint8)
 
 
 def _load_pyfunc(path: str) -> ServedModel:

@@ -7,21 +7,19 @@ runs that an experiment shares with others are tied to its name, and runs whose 
 are ended. A second time changes nothing.
 """
 
-import dataclasses
-import tempfile
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.tracking import store
-from stages.tracking.declared import StageRecord
-from stages.tracking.environment import membership_tag, writer_is_gone
-from stages.tracking.evaluation import METRICS, spread_evaluation
-from stages.tracking.mirror import MISSING, MODELS, RECORD, Snapshot, complete_run, make_run
-from stages.tracking.revisions import Revision, all_revisions
+from stages.data.errors import UserError
+from stages.tracking import mirror, store, tags
+from stages.tracking.car_or_truck import after_entry
+from stages.tracking.outputs import files_of, revisions_with_results
 from stages.tracking.store import Run
+from stages.workflow.pipeline import LockEntry
+from stages.workflow.revisions import Revision
 
 
 @dataclass
@@ -52,104 +50,84 @@ def sync() -> Report:
         MlflowException: the store does not answer.
         UserError: Git or DVC cannot tell the revisions.
     """
-    revisions = all_revisions()
-    work = _Sync(store.all_runs())
-    with tempfile.TemporaryDirectory() as folder:
-        for revision in tqdm(revisions, desc="sync", unit="revision", disable=None, leave=False):
-            work.complete_runs_of(revision, Path(folder))
-            work.note_ties_of(revision)
-    work.tie()
-    work.end_dead_runs()
-    if work.report.made:
-        _remove_doubles(store.all_runs())
-    work.report.revisions = len(revisions)
-    return work.report
+    revisions = revisions_with_results()
+    known = store.find_runs()
+    report = Report(len(revisions))
+    complete = runs_by_key(known)
+    for revision in tqdm(revisions, desc="sync", unit="revision", disable=None, leave=False):
+        _complete_runs(revision, complete, {run.info.run_id for run in known}, report)
+    report.tied = _tie(revisions, complete)
+    report.ended = _end_dead(known, complete)
+    if report.made:
+        _remove_doubles(store.find_runs())
+    return report
 
 
-class _Sync:
-    """The state of a sync: which computations have a complete run, and what was done so far."""
-
-    def __init__(self, known: list[Run]) -> None:
-        """Begin with the runs that are there, the latest first."""
-        self.report = Report()
-        self._known = known
-        # Where a computation was repeated it has several runs; the latest counts.
-        self._complete = {
-            run.data.tags[RECORD]: run for run in reversed(known) if RECORD in run.data.tags
-        }
-        self._ties: dict[str, dict[str, str]] = defaultdict(dict)
-
-    def complete_runs_of(self, revision: Revision, folder: Path) -> None:
-        """Make the runs that a revision lacks, complete those that lack files."""
-        snapshot = dataclasses.replace(revision.snapshot(folder), runs=self._complete)
-        has_new_model = False
-        # Evaluations last: they add to the runs of the models.
-        for record in sorted(revision.records.values(), key=_is_evaluation):
-            announce = spread_evaluation if _is_evaluation(record) else None
-            run = self._complete.get(record.key)
-            if run is None:
-                run = make_run(record, snapshot, announce)
-                self._count(run)
-                has_new_model |= _is_training(record)  # which an older evaluation has measured
-            elif _can_be_completed(run, record, snapshot):
-                complete_run(run, record, snapshot, announce=announce)
-                run = store.get_run(run.info.run_id)
-                self._count(run)
-                has_new_model |= _is_training(record)
-            elif announce and has_new_model:
-                announce(record, snapshot)
-            self._complete[record.key] = run
-            self.report.missing |= {record.outs[path]: path for path in _missing(run)}
-
-    def note_ties_of(self, revision: Revision) -> None:
-        """Note the runs of an experiment that do not name it yet."""
-        if not revision.baseline:
-            return
-        tag = membership_tag(revision.name)
-        for record in revision.records.values():
-            run = self._complete[record.key]
-            if run.data.tags.get(tag) != revision.baseline:
-                self._ties[run.info.run_id][tag] = revision.baseline
-
-    def tie(self) -> None:
-        """Tie the runs that were noted to their experiments, in one call a run."""
-        for run_id, tags in self._ties.items():
-            store.log(run_id, tags=tags)
-        self.report.tied = len(self._ties)
-
-    def end_dead_runs(self) -> None:
-        """End the runs that a process of this machine began and no longer writes."""
-        complete = {run.info.run_id for run in self._complete.values()}
-        for run in self._known:
-            process = run.data.tags.get("process")
-            is_open = run.info.status == "RUNNING" and run.info.run_id not in complete
-            if is_open and process and writer_is_gone(process):
-                store.end_run(run.info.run_id, "KILLED")
-                self.report.ended += 1
-
-    def _count(self, run: Run) -> None:
-        if run.info.run_id in {each.info.run_id for each in self._known}:
-            self.report.completed += 1
-        else:
-            self.report.made += 1
+def runs_by_key(runs: list[Run]) -> dict[str, Run]:
+    """Complete runs by `LockEntry.key`, from the latest first; of repeated ones the latest."""
+    return {run.data.tags[tags.ENTRY]: run for run in reversed(runs) if tags.ENTRY in run.data.tags}
 
 
-def _is_training(record: StageRecord) -> bool:
-    return any(Path(path).parent == MODELS for path in record.outs)
+def _complete_runs(
+    revision: Revision, complete: dict[str, Run], known: set[str], report: Report
+) -> None:
+    """Make the runs that a revision lacks, complete those that lack files, pass on what is new."""
+    has_news = False
+    for entry in revision.lock.values():
+        run = complete.get(entry.key)
+        if run is None:
+            run = mirror.make_run(entry, revision)
+        elif _can_be_completed(run, entry, revision):
+            mirror.complete_run(run, entry, revision)
+            run = store.client().get_run(run.info.run_id)
+        if run is not complete.get(entry.key):
+            has_news = True
+            is_known = run.info.run_id in known
+            report.completed += is_known
+            report.made += not is_known
+        complete[entry.key] = run
+        report.missing |= {entry.outs[path]: path for path in mirror.missing_outs(run)}
+    for entry in revision.lock.values():
+        try:
+            after_entry(entry, revision, complete, again=has_news)
+        except UserError as error:
+            print(f"WARNING: {revision.title}, {entry.stage}: {error}", file=sys.stderr)
 
 
-def _is_evaluation(record: StageRecord) -> bool:
-    return METRICS in record.outs
-
-
-def _missing(run: Run) -> list[str]:
-    """Paths of the outputs that a run should show and does not."""
-    return [path for path in run.data.tags.get(MISSING, "").split(", ") if path]
-
-
-def _can_be_completed(run: Run, record: StageRecord, snapshot: Snapshot) -> bool:
+def _can_be_completed(run: Run, entry: LockEntry, revision: Revision) -> bool:
     """Whether a file that a run lacks has turned up."""
-    return any(snapshot.find_file(path, record.outs[path]) for path in _missing(run))
+    missing = mirror.missing_outs(run)
+    return any(files_of(revision, path, entry.outs[path]) for path in missing)
+
+
+def _tie(revisions: list[Revision], complete: dict[str, Run]) -> int:
+    """Have the runs of experiments name each of them, in one call a run; how many did not yet."""
+    ties: dict[str, dict[str, str]] = defaultdict(dict)
+    for revision in revisions:
+        tag = tags.membership(revision.name)
+        for entry in revision.lock.values() if revision.baseline else ():
+            run = complete[entry.key]
+            if run.data.tags.get(tag) != revision.baseline:
+                ties[run.info.run_id][tag] = revision.baseline
+    for run_id, wanted in ties.items():
+        store.log(run_id, tags=wanted)
+    return len(ties)
+
+
+def _end_dead(known: list[Run], complete: dict[str, Run]) -> int:
+    """End the runs that a process of this machine began and no longer writes; how many."""
+    ready = {run.info.run_id for run in complete.values()}
+    dead = [
+        run.info.run_id
+        for run in known
+        if run.info.status == "RUNNING"
+        and run.info.run_id not in ready
+        and tags.PROCESS in run.data.tags
+        and tags.writer_is_gone(run.data.tags[tags.PROCESS])
+    ]
+    for run_id in dead:
+        store.end_run(run_id, "KILLED")
+    return len(dead)
 
 
 def _remove_doubles(runs: list[Run]) -> None:
@@ -160,8 +138,8 @@ def _remove_doubles(runs: list[Run]) -> None:
     """
     kept: set[str] = set()
     for run in sorted(runs, key=lambda each: (each.info.start_time, each.info.run_id)):
-        if RECORD not in run.data.tags or run.data.tags.get("made_from") != "files":
+        if tags.ENTRY not in run.data.tags or tags.MADE_FROM not in run.data.tags:
             continue
-        if run.data.tags[RECORD] in kept:
-            store.delete_run(run.info.run_id)
-        kept.add(run.data.tags[RECORD])
+        if run.data.tags[tags.ENTRY] in kept:
+            store.client().delete_run(run.info.run_id)
+        kept.add(run.data.tags[tags.ENTRY])

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 CODE = """
-from stages.tracking import store
+from stages.tracking import registry, store
 try:
-    print(store.version_by_alias("automobile-or-truck", "champion"))
-    store._client().create_registered_model("automobile-or-truck")
-    print(store.version_by_alias("automobile-or-truck", "champion"))
+    print(registry.champion_of("automobile-or-truck"))
+    store.client().create_registered_model("automobile-or-truck")
+    print(registry.champion_of("automobile-or-truck"))
 except store.MlflowException as error:
     print(error.error_code)
 """

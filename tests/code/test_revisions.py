@@ -1,14 +1,13 @@
 """Which revisions there are: what `dvc exp show` would list, from a real repository."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stages.data.errors import UserError
-from stages.tracking.revisions import all_revisions, find_revision
-from stages.workflow.repository import file_at, find_commit, references, repository
+from stages.tracking.outputs import files_of, revision_with_results, revisions_with_results
+from stages.workflow.revisions import Revision, find_revision, named_revisions
 
 LOCK = """\
 schema: '2.0'
@@ -35,15 +34,13 @@ def commit(md5: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.invalid")
     git("init", "--quiet", "--initial-branch", "main")
-    repository.cache_clear()
-    yield tmp_path
-    repository.cache_clear()
+    return tmp_path
 
 
 def test_branches_tags_experiments_and_the_workspace_are_there_and_nothing_else() -> None:
@@ -54,14 +51,19 @@ def test_branches_tags_experiments_and_the_workspace_are_there_and_nothing_else(
     for own in ("refs/exps/stash", "refs/exps/exec/EXEC_HEAD", "refs/exps/celery/stash"):
         git("update-ref", own, second)  # DVC's own
     Path("dvc.lock").write_text(LOCK.format(md5="third"))
-    found = {(each.kind, each.name, each.commit, each.baseline) for each in all_revisions()}
+    found = {
+        (each.kind, each.name, each.commit, each.baseline) for each in revisions_with_results()
+    }
     assert found == {
         ("tag", "v1", first, ""),
         ("branch", "main", second, ""),
         ("experiment", "muddy-otter", second, first),
         ("workspace", "workspace", second, ""),
     }
-    md5 = {each.name: each.records["train"].outs["data/models/cnn.npz"] for each in all_revisions()}
+    md5 = {
+        each.name: each.lock["train"].outs["data/models/cnn.npz"]
+        for each in revisions_with_results()
+    }
     assert md5 == {"v1": "first", "main": "second", "muddy-otter": "second", "workspace": "third"}
 
 
@@ -70,12 +72,12 @@ def test_a_branch_with_a_broken_lock_file_is_named_and_the_others_are_read(
 ) -> None:
     commit("good")
     git("switch", "--quiet", "--create", "half-merged")
-    commit("<<<<<<< ours'\n=======\n'>>>>>>> theirs")
+    commit("x'\n<<<<<<< ours'\n=======\n'>>>>>>> theirs")
     git("switch", "--quiet", "main")
-    assert {each.name for each in all_revisions()} == {"main", "workspace"}
+    assert {each.name for each in revisions_with_results()} == {"main", "workspace"}
     said = capsys.readouterr().err
-    assert said.startswith("WARNING: branch half-merged is left out: dvc.lock: is not a lock file")
-    assert "take one side of it" in said
+    assert said.startswith("WARNING: branch half-merged is left out: dvc.lock: line ")
+    assert "take one side whole" in said
 
 
 def test_commits_are_found_by_every_name_that_git_and_dvc_know() -> None:
@@ -83,16 +85,16 @@ def test_commits_are_found_by_every_name_that_git_and_dvc_know() -> None:
     second = commit("second")
     git("update-ref", f"refs/exps/{first[:2]}/{first[2:]}/muddy-otter", first)
     for name in ("HEAD~1", first, first[:10], "muddy-otter"):
-        assert find_commit(name) == first
-    assert find_revision("HEAD~1").records["train"].outs == {"data/models/cnn.npz": "first"}
-    assert [each.commit for each in references() if each.kind == "branch"] == [second]
+        assert find_revision(name).commit == first
+    assert find_revision("HEAD~1").lock["train"].outs == {"data/models/cnn.npz": "first"}
+    assert [each.commit for each in named_revisions() if each.kind == "branch"] == [second]
 
 
 @pytest.mark.parametrize("name", ["nonsense", "HEAD~99", "0" * 40, "-x", ""])
 def test_what_is_no_revision_is_told_so(name: str) -> None:
     commit("first")
     with pytest.raises(UserError, match="is no revision; give a branch, tag, commit"):
-        find_commit(name)
+        find_revision(name)
 
 
 def test_a_revision_without_results_is_told_so() -> None:
@@ -100,12 +102,31 @@ def test_a_revision_without_results_is_told_so() -> None:
     git("add", "--all")
     git("commit", "--quiet", "--message", "no lock")
     with pytest.raises(UserError, match=r"has no dvc\.lock, so no results"):
-        find_revision("HEAD")
+        revision_with_results("HEAD")
 
 
 def test_a_file_that_a_commit_lacks_is_none_and_a_commit_that_is_not_here_is_told() -> None:
     first = commit("first")
-    assert file_at(first, "metrics/none.json") is None
-    assert file_at(first, "dvc.lock") == LOCK.format(md5="first").encode()
+    at_first = Revision("first", "commit", first)
+    assert at_first.read("metrics/none.json") is None
+    assert at_first.read("dvc.lock") == LOCK.format(md5="first").encode()
     with pytest.raises(UserError, match="is not in this clone"):
-        file_at("1" * 40, "dvc.lock")
+        Revision("x", "commit", "1" * 40).read("dvc.lock")
+
+
+def test_a_folder_of_a_commit_goes_by_the_md5_that_dvc_gives_it() -> None:
+    Path("pictures").mkdir()
+    Path("pictures/b.png").write_text("b")
+    Path("pictures/a.png").write_text("a")
+    first = commit("first")
+    Path("dvc.yaml").write_text("stages: {a: {cmd: 'true', outs: [pictures: {cache: false}]}}")
+    subprocess.run(["dvc", "init", "--quiet", "--force"], check=True)
+    subprocess.run(["dvc", "commit", "--quiet", "--force"], check=True)
+    recorded = revision_with_results("workspace").lock["a"].outs["pictures"]
+    at_first = Revision("first", "commit", first)
+    assert at_first.md5("pictures") == recorded
+    files = files_of(at_first, "pictures", recorded) or {}
+    assert {path: file.read_text() for path, file in files.items()} == {
+        "pictures/a.png": "a",
+        "pictures/b.png": "b",
+    }

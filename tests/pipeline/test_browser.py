@@ -4,6 +4,7 @@ With PICTURES=docs/pictures (`make pictures`) it looks at the project's own runs
 pictures that the README shows.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -18,27 +19,19 @@ from tests.pipeline.conftest import Project
 from tests.pipeline.faulty_server import HOST, answers, free_port
 from tests.raw_files import ROOT
 
-pytestmark = pytest.mark.xdist_group("swept_project")
+pytestmark = pytest.mark.xdist_group("swept")
 PATIENCE = 60_000  # milliseconds
 MODEL_STAGES = ("train_baseline", "train_cnn", "finetune_mobilenet")
 COLUMNS = ("train.accuracy", "validation.accuracy", "test.accuracy", "data.classes")
 HIDDEN = ("Dataset", "Source")
 
 
-@pytest.fixture(scope="module")
-def project(request: pytest.FixtureRequest) -> Project:
-    if os.environ.get("PICTURES"):
-        return Project(ROOT)
-    swept: Project = request.getfixturevalue("swept_project")
-    return swept
-
-
-@pytest.fixture(scope="module")
-def address(project: Project) -> Iterator[str]:
-    """`make ui` of the project."""
+@contextlib.contextmanager
+def pages_of(project: Project) -> Iterator[str]:
+    """Address of `make ui` of a project, for as long as the block lasts."""
     port = free_port()
     process = subprocess.Popen(
-        ["python", "-m", "stages.commands.ui", "--port", str(port)],
+        ["python", "-m", "stages", "ui", "--port", str(port)],
         cwd=project.folder,
         env=project.environment(),
         stdout=subprocess.DEVNULL,
@@ -54,6 +47,14 @@ def address(project: Project) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def shown_project(request: pytest.FixtureRequest, name: str) -> Project:
+    """The project of a fixture; for pictures the project itself."""
+    if os.environ.get("PICTURES"):
+        return Project(ROOT)
+    shown: Project = request.getfixturevalue(name)
+    return shown
 
 
 @pytest.fixture
@@ -77,8 +78,14 @@ def close_assistant(page: Page) -> None:
 
 
 def test_the_table_of_runs_shows_three_models_with_params_and_metrics(
-    project: Project, address: str, page: Page
+    request: pytest.FixtureRequest, page: Page
 ) -> None:
+    project = shown_project(request, "finished_project")
+    with pages_of(project) as address:
+        look_at_table(project, address, page)
+
+
+def look_at_table(project: Project, address: str, page: Page) -> None:
     wanted = urllib.parse.quote('metrics."test.accuracy" > 0 AND tags.dvc.exp_name IS NULL')
     page.goto(f"{address}/#/experiments/1/runs?searchFilter={wanted}")
     page.get_by_text("finetune_mobilenet").first.wait_for()
@@ -105,8 +112,14 @@ def test_the_table_of_runs_shows_three_models_with_params_and_metrics(
 
 
 def test_a_sweep_is_compared_by_parallel_coordinates(
-    project: Project, address: str, page: Page
+    request: pytest.FixtureRequest, page: Page
 ) -> None:
+    project = shown_project(request, "swept")
+    with pages_of(project) as address:
+        look_at_sweep(project, address, page)
+
+
+def look_at_sweep(project: Project, address: str, page: Page) -> None:
     sweep = {
         run.data.params["baseline.ridge"]: run
         for run in project.runs()

@@ -1,17 +1,11 @@
 """The model registry: the best model is registered once, and only a good one is the champion."""
 
-from collections.abc import Callable
-
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
 from tests.pipeline.conftest import Project
 
-MakeClone = Callable[[], Project]
 NAME = "automobile-or-truck"
-NO_FLOORS = [f"registry.floors.{name}=0" for name in ("accuracy", "precision", "recall", "roc_auc")]
-# A network that has learned next to nothing, so that another model is the best of its evaluation.
-UNTRAINED = ["-S", "mobilenet.learning_rate=1e-9", "-S", "mobilenet.head_learning_rate=1e-9"]
 
 
 def versions(project: Project) -> list[ModelVersion]:
@@ -31,7 +25,7 @@ def test_a_model_below_a_floor_is_registered_without_the_alias_and_says_why(
     commit = finished_project.run("git", "rev-parse", "HEAD~1").stdout.strip()
     assert version.aliases == []
     assert version.tags["gate"].startswith("failed: accuracy 0.")
-    assert "is below its floor 0.95" in version.tags["gate"]
+    assert "is below its floor 0.965" in version.tags["gate"]
     assert version.tags["md5"] == outs["data/models/mobilenet.npz"]
     assert version.tags["git.commit"] == commit
     assert version.tags["git.dirty"] == "false"
@@ -39,21 +33,39 @@ def test_a_model_below_a_floor_is_registered_without_the_alias_and_says_why(
         assert told in version.description
 
 
-def test_the_champion_keeps_its_place_against_a_model_that_is_worse(clone: MakeClone) -> None:
-    project = clone()
-    project.set_params(*NO_FLOORS)
-    project.run("dvc", "repro", "evaluate")
-    (first,) = versions(project)
+def test_the_champion_keeps_its_place_against_a_model_that_is_worse(tiny: Project) -> None:
+    tiny.run("python", "-m", "stages", "sync")
+    (first,) = versions(tiny)
     assert first.aliases == ["champion"]
     assert first.tags["gate"] == "passed"
-    project.commit("no floors")
 
-    project.run("dvc", "exp", "run", "--temp", "--name", "worse", *UNTRAINED)
-    kept, worse = versions(project)
+    opposite = ("-S", "baseline.learns_the_opposite=true", "-S", "gate.floors.baseline.accuracy=0")
+    tiny.run("dvc", "exp", "run", "--temp", "--name", "worse", *opposite)
+    kept, worse = versions(tiny)
     assert kept.aliases == ["champion"]
     assert worse.aliases == []
-    assert worse.tags["gate"].startswith("failed: worse than the champion, version 1: of 120 test")
+    assert worse.tags["gate"].startswith(
+        "failed: brier 1.0000 is above its ceiling 0.9; worse than"
+    )
+    assert "the champion, version 1: of 40 test images" in worse.tags["gate"]
     assert "exact McNemar test" in worse.tags["gate"]
-    assert worse.tags["model"] == "data/models/baseline.npz"  # the best that is left
-    shown = project.run("python", "-m", "stages.commands.lineage", kept.tags["md5"]).stdout
+    assert worse.tags["dvc.exp_name"] == "worse"
+    shown = tiny.run("python", "-m", "stages", "lineage", kept.tags["md5"]).stdout
     assert f"registered: {NAME} 1 (champion); passed" in shown
+
+
+def test_another_gate_runs_no_stage_again_and_sync_judges_by_it(tiny: Project) -> None:
+    params = tiny.folder / "params.yaml"
+    lenient = params.read_text()
+    params.write_text(lenient.replace("brier: 0.9", "brier: -1"))
+    tiny.commit("a gate that nothing passes")
+    tiny.run("python", "-m", "stages", "sync")
+    (refused,) = versions(tiny)
+    assert refused.aliases == []
+    assert "is above its ceiling -1" in refused.tags["gate"]
+    params.write_text(lenient)
+    assert "up to date" in tiny.run("dvc", "repro").stdout
+    tiny.run("python", "-m", "stages", "sync")
+    (accepted,) = versions(tiny)
+    assert accepted.aliases == ["champion"]
+    assert accepted.tags["gate"] == "passed"

@@ -6,18 +6,17 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from pathlib import Path
 
 import mlflow
 import pytest
 
-from tests.pipeline.conftest import SWEEP, Project
+from tests.pipeline.conftest import Project
+from tests.pipeline.tiny import MODEL, SWEEP
 
-MakeClone = Callable[[], Project]
-SYNC = ("python", "-m", "stages.commands.sync")
-RUNS = ("python", "-m", "stages.commands.runs")
-LINEAGE = ("python", "-m", "stages.commands.lineage")
-MODEL_STAGES = {"train_baseline": "baseline", "train_cnn": "cnn", "finetune_mobilenet": "mobilenet"}
+SYNC = ("python", "-m", "stages", "sync")
+RUNS = ("python", "-m", "stages", "runs")
+LINEAGE = ("python", "-m", "stages", "lineage")
 
 
 def contents(project: Project) -> dict[str, tuple[object, ...]]:
@@ -35,174 +34,160 @@ def by_stage(project: Project) -> dict[str, mlflow.entities.Run]:
 
 
 def test_a_clone_without_runs_gets_them_all_from_files_and_a_second_sync_changes_nothing(
-    finished_project: Project, clone: MakeClone
+    tiny_origin: Project, tiny: Project, tmp_path: Path
 ) -> None:
-    project = clone()
-    remote = finished_project.folder.parent / "remote"
-    finished_project.run(
-        "dvc", "remote", "add", "--default", "--force", "--local", "r", str(remote)
-    )
-    finished_project.run("dvc", "push")
+    remote = str(tmp_path / "remote")
     # A machine of its own: no cache but what it pulls.
-    project.run("dvc", "config", "--local", "cache.dir", str(project.folder / ".dvc/own_cache"))
-    project.run("dvc", "remote", "add", "--default", "--local", "r", str(remote))
-    for stage in MODEL_STAGES.values():
-        (project.folder / f"data/models/{stage}.npz").unlink()
+    tiny_origin.run("dvc", "remote", "add", "--default", "--force", "--local", "r", remote)
+    tiny_origin.run("dvc", "push")
+    tiny.run("dvc", "config", "--local", "cache.dir", str(tmp_path / "cache"))
+    tiny.run("dvc", "remote", "add", "--default", "--local", "r", remote)
+    (tiny.folder / MODEL).unlink()
 
-    shown = project.run(*LINEAGE, "data/models/cnn.npz").stdout
+    shown = tiny.run(*LINEAGE, MODEL).stdout
     assert "file: not on this machine" in shown
     assert "run: none at sqlite" in shown
     assert "`make sync` makes it" in shown
 
-    said = project.run(*SYNC).stdout
-    assert "8 made from files" in said
-    assert "3 files are not on this machine" in said
+    said = tiny.run(*SYNC).stdout
+    assert "4 made from files" in said
+    assert "1 files are not on this machine" in said
     assert "dvc fetch" in said
-    runs = by_stage(project)
-    assert set(runs) == set(project.locked())
-    original = {run.data.tags["stage"]: run for run in finished_project.runs()}
-    for stage, model in MODEL_STAGES.items():
-        for split in ("train", "validation", "test"):
-            name = f"{split}.accuracy"
-            assert runs[stage].data.metrics[name] == original[stage].data.metrics[name]
-        assert runs[stage].data.params == original[stage].data.params
-        assert runs[stage].data.tags["dvc.missing"] == f"data/models/{model}.npz"
-        assert "duration_seconds" not in runs[stage].data.metrics  # not known, not invented
-        assert runs[stage].info.end_time is None
+    runs = by_stage(tiny)
+    assert set(runs) == set(tiny.locked())
+    original = {run.data.tags["stage"]: run for run in tiny_origin.runs()}["train_baseline"]
+    made = runs["train_baseline"]
+    for split in ("train", "validation", "test"):
+        name = f"{split}.accuracy"
+        assert made.data.metrics[name] == original.data.metrics[name]
+    assert made.data.params == original.data.params
+    assert made.data.tags["dvc.missing"] == MODEL
+    assert "duration_seconds" not in made.data.metrics  # not known, not invented
+    assert made.info.end_time is None
 
-    project.run("dvc", "pull")
-    assert "3 completed" in project.run(*SYNC).stdout
-    runs = by_stage(project)
+    tiny.run("dvc", "pull")
+    assert "1 completed" in tiny.run(*SYNC).stdout
+    runs = by_stage(tiny)
     assert all("dvc.missing" not in run.data.tags for run in runs.values())
-    assert all(len(runs[stage].outputs.model_outputs) == 1 for stage in MODEL_STAGES)
-    client = mlflow.MlflowClient(f"sqlite:///{project.folder / 'mlflow.db'}")
+    assert len(runs["train_baseline"].outputs.model_outputs) == 1
+    client = mlflow.MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
     assert len(client.search_model_versions("name = 'automobile-or-truck'")) == 1
 
-    before = contents(project)
-    assert "nothing to do" in project.run(*SYNC).stdout
-    assert contents(project) == before
+    before = contents(tiny)
+    assert "nothing to do" in tiny.run(*SYNC).stdout
+    assert contents(tiny) == before
 
-    shown = project.run(*LINEAGE, "data/models/cnn.npz").stdout
+    shown = tiny.run(*LINEAGE, MODEL).stdout
     assert "made from files, so when and how long it ran is not known" in shown
-    model = project.folder / "data/models/cnn.npz"
-    model.unlink()
-    model.write_bytes(b"of unknown origin")
-    assert "made by: unknown" in project.run(*LINEAGE, "data/models/cnn.npz").stdout
+    assert "libraries.yaml:numpy=2.0.0" in shown
+    (tiny.folder / MODEL).unlink()
+    (tiny.folder / MODEL).write_bytes(b"of unknown origin")
+    assert "made by: unknown" in tiny.run(*LINEAGE, MODEL).stdout
 
 
 def test_an_experiment_from_the_cache_shares_the_runs_and_its_name_leads_to_them(
-    clone: MakeClone,
+    tiny: Project,
 ) -> None:
-    project = clone()
-    project.run(*SYNC)
+    tiny.run(*SYNC)
     for name in ("first", "second"):  # the second is wholly in the cache
         setting = ("-S", "baseline.ridge=55", "train_baseline")
-        project.run("dvc", "exp", "run", "--temp", "--name", name, *setting)
-    assert Counter(run.data.tags["stage"] for run in project.runs())["train_baseline"] == 2
-    before = len(project.runs())
-    said = project.run(*SYNC).stdout
-    assert len(project.runs()) == before
+        tiny.run("dvc", "exp", "run", "--temp", "--name", name, *setting)
+    assert Counter(run.data.tags["stage"] for run in tiny.runs())["train_baseline"] == 2
+    before = len(tiny.runs())
+    said = tiny.run(*SYNC).stdout
+    assert len(tiny.runs()) == before
     assert "tied to experiments" in said
-    baseline = project.run("git", "rev-parse", "HEAD").stdout.strip()
+    baseline = tiny.run("git", "rev-parse", "HEAD").stdout.strip()
     for name in ("first", "second"):
-        tied = [run for run in project.runs() if f"dvc.exp.{name}" in run.data.tags]
-        assert Counter(run.data.tags["stage"] for run in tied) == Counter(project.locked().keys())
+        tied = [run for run in tiny.runs() if f"dvc.exp.{name}" in run.data.tags]
+        assert Counter(run.data.tags["stage"] for run in tied) == Counter(tiny.locked().keys())
         assert {run.data.tags[f"dvc.exp.{name}"] for run in tied} == {baseline}
-        shown = project.run(*RUNS, name).stdout
+        shown = tiny.run(*RUNS, name).stdout
         assert all(run.info.run_id in shown for run in tied)
     (computed,) = [
         run
-        for run in project.runs()
+        for run in tiny.runs()
         if run.data.tags["stage"] == "train_baseline" and "dvc.exp.second" in run.data.tags
     ]
     assert computed.data.tags["dvc.exp_name"] == "first"
-    shown = project.run(*RUNS, computed.info.run_id).stdout
+    shown = tiny.run(*RUNS, computed.info.run_id).stdout
     assert "first" in shown
     assert "second" in shown
     assert "main" not in shown
-    before_second = contents(project)
-    assert "nothing to do" in project.run(*SYNC).stdout
-    assert contents(project) == before_second
+    before_second = contents(tiny)
+    assert "nothing to do" in tiny.run(*SYNC).stdout
+    assert contents(tiny) == before_second
 
 
-@pytest.mark.xdist_group("swept_project")
-def test_a_queue_of_six_on_a_new_database_loses_no_run_and_makes_none_twice(
-    swept_project: Project,
-) -> None:
-    project = swept_project
-    baseline = project.run("git", "rev-parse", "HEAD").stdout.strip()
-    runs = project.runs()
-    computed = [run for run in runs if "made_from" not in run.data.tags]
+@pytest.mark.xdist_group("swept")
+def test_a_queue_of_six_on_a_new_database_loses_no_run_and_makes_none_twice(swept: Project) -> None:
+    baseline = swept.run("git", "rev-parse", "HEAD").stdout.strip()
+    computed = [run for run in swept.runs() if "made_from" not in run.data.tags]
     assert sorted(float(run.data.params["baseline.ridge"]) for run in computed) == SWEEP
-    assert {run.data.tags["dvc.exp_name"] for run in computed} == project.experiments()
+    assert {run.data.tags["dvc.exp_name"] for run in computed} == swept.experiments()
     assert {run.data.tags["dvc.exp_baseline"] for run in computed} == {baseline}
     assert {run.info.status for run in computed} == {"FINISHED"}
 
-    project.run("git", "tag", "v1")
-    project.run("git", "branch", "other")
-    project.run(*SYNC)
-    records = Counter(run.data.tags["dvc.record"] for run in project.runs())
+    swept.run("git", "tag", "v1")
+    swept.run("git", "branch", "other")
+    swept.run(*SYNC)
+    records = Counter(run.data.tags["dvc.record"] for run in swept.runs())
     assert set(records.values()) == {1}
-    rows = project.run(*RUNS).stdout
+    rows = swept.run(*RUNS).stdout
     # All that `dvc exp show` lists.
-    for row in (*project.experiments(), "main", "other", "v1", "workspace"):
-        assert re.search(rf"\b{row} .* 8 of 8 ", rows), rows
-    # The evaluation of these is older than their baseline, and says nothing of it.
-    for row in project.experiments():
-        assert re.search(rf"\b{row} .* 8 of 8 │ +│ +0\.\d+ ", rows), rows
+    for row in ("main", "other", "v1", "workspace"):
+        assert re.search(rf"\b{row} .* 4 of 4 │ +1\.0000 ", rows), rows
+    for row in swept.experiments():  # no evaluation has seen these models
+        assert re.search(rf"\b{row} .* 4 of 4 │ +│", rows), rows
 
 
-def test_a_killed_stage_does_not_stay_running_for_ever(clone: MakeClone) -> None:
-    project = clone()
+def test_a_killed_stage_does_not_stay_running_for_ever(tiny: Project) -> None:
+    tiny.set_params("baseline.pause=30")
     process = subprocess.Popen(
-        ["python", "-m", "stages.train_cnn"],
-        cwd=project.folder,
-        env=project.environment(),
+        ["python", "steps.py", "train_baseline"],
+        cwd=tiny.folder,
+        env=tiny.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    log = project.folder / "logs/train_cnn.log"
+    log = tiny.folder / "logs/train_baseline.log"
     while not log.exists() or "epoch" not in log.read_text():
         assert process.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.2)
-    os.kill(process.pid, signal.SIGSTOP)  # so that it is not done before it is killed
-    assert "ended" not in project.run(*SYNC).stdout  # it is alive
+        time.sleep(0.02)
+    assert "ended" not in tiny.run(*SYNC).stdout  # it is alive
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    (killed,) = [run for run in project.runs() if run.info.status == "RUNNING"]
-    project.run("git", "checkout", "--", "metrics")
-    project.run("dvc", "checkout")
-    assert "1 ended" in project.run(*SYNC).stdout
-    (ended,) = [run for run in project.runs() if run.info.run_id == killed.info.run_id]
+    (killed,) = [run for run in tiny.runs() if run.info.status == "RUNNING"]
+    tiny.run("git", "checkout", "--", "metrics")
+    tiny.run("dvc", "checkout")
+    assert "1 ended" in tiny.run(*SYNC).stdout
+    (ended,) = [run for run in tiny.runs() if run.info.run_id == killed.info.run_id]
     assert ended.info.status == "KILLED"
 
 
 def test_code_that_was_edited_while_the_stage_ran_is_told_by_the_stage_and_by_lineage(
-    clone: MakeClone,
+    tiny: Project,
 ) -> None:
-    project = clone()
-    edited = project.folder / "stages/models/baseline.py"
+    edited = tiny.folder / "steps.py"
     process = subprocess.Popen(
         ["dvc", "repro", "--force", "--single-item", "train_baseline"],
-        cwd=project.folder,
-        env=project.environment(),
+        cwd=tiny.folder,
+        env=tiny.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    log = project.folder / "logs/train_baseline.log"
+    log = tiny.folder / "logs/train_baseline.log"
     while not log.exists():  # written when the stage has read what it depends on
         assert process.poll() is None
         time.sleep(0.01)
     edited.write_text(edited.read_text() + "# edited\n")
     said, _ = process.communicate()
-    assert "WARNING: train_baseline: edited while it ran: stages/models/baseline.py" in said
-    shown = project.run(*LINEAGE, "data/models/baseline.npz").stdout
-    assert (
-        "edited while it ran, so DVC's record is not what ran: stages/models/baseline.py" in shown
-    )
+    assert "WARNING: train_baseline: edited while it ran: steps.py" in said
+    shown = tiny.run(*LINEAGE, MODEL).stdout
+    assert "edited while it ran, so DVC's record is not what ran: steps.py" in shown
 
 
 def test_lineage_leads_from_a_model_to_its_data_code_params_and_revision(

@@ -33,9 +33,9 @@ def both(projects: list[Project], *command: str, **environment: str) -> list[str
 
 
 def test_two_people_see_each_others_runs_and_do_not_collide(
-    clone_named: MakeClone, tmp_path: Path
+    tiny_named: MakeClone, tmp_path: Path
 ) -> None:
-    people = [clone_named("ada"), clone_named("bob")]
+    people = [tiny_named("ada"), tiny_named("bob")]
     with postgres() as database, mlflow_server(tmp_path / "server", database) as port:
         uri = f"http://{HOST}:{port}"
         at_server = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -43,7 +43,7 @@ def test_two_people_see_each_others_runs_and_do_not_collide(
         for project, ridge in zip(people, (21, 22), strict=True):
             project.set_params(f"baseline.ridge={ridge}")
         both(people, "dvc", "repro", "train_baseline", **at_server)
-        both(people, "python", "-m", "stages.commands.sync", **at_server)
+        both(people, "python", "-m", "stages", "sync", **at_server)
 
         client = mlflow.MlflowClient(uri)
         experiment = client.get_experiment_by_name("car-or-truck")
@@ -59,11 +59,9 @@ def test_two_people_see_each_others_runs_and_do_not_collide(
         # Each finds the other's run, and can fetch what the server keeps for it.
         for project, other in zip(people, ("bob", "ada"), strict=True):
             run_id = computed[other].info.run_id
-            shown = project.run(
-                *("python", "-m", "stages.commands.lineage", run_id), **at_server
-            ).stdout
+            shown = project.run(*("python", "-m", "stages", "lineage", run_id), **at_server).stdout
             assert run_id in shown
             figures = client.download_artifacts(run_id, "figures", str(project.folder))
-            assert (Path(figures) / "baseline_weights.png").exists()
-        said = both(people, "python", "-m", "stages.commands.sync", **at_server)
+            assert (Path(figures) / "weights.png").exists()
+        said = both(people, "python", "-m", "stages", "sync", **at_server)
         assert all("nothing to do" in each for each in said), said

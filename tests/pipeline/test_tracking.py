@@ -1,6 +1,5 @@
 """Runs in MLflow: complete, comparable, found by content, and never at the cost of a result."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -10,7 +9,6 @@ import pytest
 from stages.models.loading import load_model
 from tests.pipeline.conftest import Project
 
-MakeClone = Callable[[], Project]
 TRAINING = {
     "train_baseline": "baseline",
     "train_cnn": "cnn",
@@ -96,8 +94,8 @@ def test_pictures_and_tables_are_with_the_run(
         for each in client.list_artifacts(run_id, folder)
     }
     assert found == {
-        "figures/cnn_filters.png",
-        "figures/cnn_responses.png",
+        *(f"figures/cnn_{each}.png" for each in ("filters", "responses", "learning_curves")),
+        *(f"figures/cnn_{each}.png" for each in ("mistakes", "unsure")),
         "tables/train_cnn_curves.csv",
     }
 
@@ -117,43 +115,55 @@ def test_a_logged_model_answers_as_the_file_does(
     )
 
 
-def test_a_test_of_models_that_came_from_the_cache_still_fills_the_table(
-    clone: MakeClone,
+def test_a_test_of_models_that_came_from_the_cache_still_fills_the_table(tiny: Project) -> None:
+    # The store is empty, as after `git clone` and `dvc pull`.
+    for _ in range(2):
+        tiny.run("dvc", "repro", "--force", "--single-item", "evaluate")
+    made, *evaluated = sorted(tiny.runs(), key=lambda run: run.data.tags["stage"] == "evaluate")
+    assert [run.data.tags["stage"] for run in evaluated] == ["evaluate", "evaluate"]
+    for split in ("train", "validation", "test"):
+        assert f"{split}.accuracy" in made.data.metrics
+    assert "duration_seconds" not in made.data.metrics  # can't be known, is not invented
+    assert made.data.params
+
+
+def test_pictures_of_a_folder_are_with_its_run_and_those_of_a_model_with_the_models(
+    tiny: Project,
 ) -> None:
-    project = clone()  # with an empty store: as after `git clone` and `dvc pull`
-    project.run("dvc", "repro", "--force", "--single-item", "evaluate")
-    runs = {run.data.tags["stage"]: run for run in project.runs()}
-    assert set(runs) == {*TRAINING, "evaluate"}
-    for stage in TRAINING:
-        run = runs[stage]
-        for split in ("train", "validation", "test"):
-            assert f"{split}.accuracy" in run.data.metrics
-        assert "duration_seconds" not in run.data.metrics  # can't be known, is not invented
-        assert run.data.params
-    project.run("dvc", "repro", "--force", "--single-item", "evaluate")
-    assert sum(run.data.tags["stage"] in TRAINING for run in project.runs()) == len(TRAINING)
+    tiny.run("dvc", "repro", "--force", "--single-item", "draw")
+    tiny.run("dvc", "repro", "--force", "--single-item", "evaluate")
+    client = mlflow.MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
+    found = {
+        run.data.tags["stage"]: {
+            each.path.removeprefix(f"{folder}/")
+            for folder in ("figures", "tables")
+            for each in client.list_artifacts(run.info.run_id, folder)
+        }
+        for run in tiny.runs()
+    }
+    assert found == {
+        "draw": {"accuracy.png", "baseline_mistakes.png"},
+        "train_baseline": {"weights.png", "baseline_mistakes.png", "curves.csv"},
+        "evaluate": {"predictions.csv", "baseline.csv"},
+    }
 
 
 def test_pictures_of_an_experiment_in_a_copy_are_kept_with_a_database_of_ones_own(
-    clone: MakeClone, tmp_path: Path
+    tiny: Project, tmp_path: Path
 ) -> None:
-    project = clone()
     uri = f"sqlite:///{tmp_path / 'own.db'}"
     setting = ("-S", "baseline.ridge=77", "train_baseline")
-    project.run("dvc", "exp", "run", "--temp", *setting, MLFLOW_TRACKING_URI=uri)
+    tiny.run("dvc", "exp", "run", "--temp", *setting, MLFLOW_TRACKING_URI=uri)
     client = mlflow.MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("car-or-truck").experiment_id])
     folder = client.download_artifacts(run.info.run_id, "figures", str(tmp_path))
-    assert (Path(folder) / "baseline_weights.png").exists()
+    assert (Path(folder) / "weights.png").exists()
 
 
-def test_a_password_in_the_address_of_a_server_is_never_printed(clone: MakeClone) -> None:
-    project = clone()
+def test_a_password_in_the_address_of_a_server_is_never_printed(tiny: Project) -> None:
     uri = "http://ada:secret@127.0.0.1:9"
-    stage = ("python", "-m", "stages.train_baseline")
-    sync = ("python", "-m", "stages.commands.sync")
-    for command in (stage, sync):
-        finished = project.run(*command, check=False, MLFLOW_TRACKING_URI=uri)
+    for command in (("python", "steps.py", "evaluate"), ("python", "-m", "stages", "sync")):
+        finished = tiny.run(*command, check=False, MLFLOW_TRACKING_URI=uri)
         assert "MLflow" in finished.stderr
         assert "127.0.0.1:9" in finished.stderr
         assert "secret" not in finished.stderr + finished.stdout

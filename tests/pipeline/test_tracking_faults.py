@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -14,10 +14,9 @@ import pytest
 from tests.pipeline.conftest import Project
 from tests.pipeline.faulty_server import Door, door_to, mlflow_server
 
-MakeClone = Callable[[], Project]
-SYNC = ("python", "-m", "stages.commands.sync")
+SYNC = ("python", "-m", "stages", "sync")
 WITH_DOOR = pytest.mark.xdist_group("door")  # so that one server is enough
-MAKE_DATABASE = ("python", "-m", "stages.commands.runs")  # which shows that it is empty
+MAKE_DATABASE = ("python", "-m", "stages", "runs")  # which shows that it is empty
 
 
 @pytest.fixture(scope="module")
@@ -54,91 +53,86 @@ def runs_at(uri: str) -> list[mlflow.entities.Run]:
 
 
 def said_by(project: Project, stage: str, **environment: str) -> str:
-    finished = project.run("python", "-m", f"stages.{stage}", **environment)
+    finished = project.run("python", "steps.py", stage, **environment)
     return str(finished.stdout + finished.stderr)
 
 
 @WITH_DOOR
 @pytest.mark.parametrize("mode", ["shut", "error", "slow"])
-def test_a_server_that_does_not_answer_well(clone: MakeClone, door: Door, mode: str) -> None:
-    project = clone()
+def test_a_server_that_does_not_answer_well(tiny: Project, door: Door, mode: str) -> None:
     name = f"experiment-{mode}"
     at_door = {"MLFLOW_TRACKING_URI": door.uri, "MLFLOW_EXPERIMENT_NAME": name}
     at_door["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "4"  # seconds; a slow call takes 10
     door.mode = mode
     began = time.monotonic()
-    said = said_by(project, "train_baseline", **at_door)
+    said = said_by(tiny, "train_baseline", **at_door)
     assert time.monotonic() - began < 60
-    assert_survived(said, "train_baseline", project)
+    assert_survived(said, "train_baseline", tiny)
     if mode == "shut":
-        failed = project.run(*SYNC, check=False, **at_door)
+        failed = tiny.run(*SYNC, check=False, **at_door)
         assert failed.returncode == 2
         assert failed.stderr.startswith(f"ERROR: MLflow at {door.uri} failed")
         assert "Traceback" not in failed.stderr
     door.mode = "pass"
-    project.run(*SYNC, **at_door)
+    tiny.run(*SYNC, **at_door)
     client = mlflow.MlflowClient(door.uri)
     experiment = client.get_experiment_by_name(name)
     assert_complete(list(client.search_runs([experiment.experiment_id])), "train_baseline")
 
 
 @WITH_DOOR
-def test_a_server_that_goes_away_in_the_middle_of_training(clone: MakeClone, door: Door) -> None:
-    project = clone()
+def test_a_server_that_goes_away_in_the_middle_of_training(tiny: Project, door: Door) -> None:
     at_door = {"MLFLOW_TRACKING_URI": door.uri, "MLFLOW_EXPERIMENT_NAME": "experiment-middle"}
     door.mode = "pass"
     process = subprocess.Popen(
-        ["python", "-m", "stages.train_cnn"],
-        cwd=project.folder,
-        env=project.environment(**at_door),
+        ["python", "steps.py", "train_baseline"],
+        cwd=tiny.folder,
+        env=tiny.environment(**at_door),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    log = project.folder / "logs/train_cnn.log"
+    log = tiny.folder / "logs/train_baseline.log"
     while not log.exists() or "epoch   1" not in log.read_text():
         assert process.poll() is None
         time.sleep(0.02)
     door.mode = "shut"
     said, _ = process.communicate()
     assert process.returncode == 0
-    assert_survived(said.replace("WARNING: All log messages", ""), "train_cnn", project)
+    assert_survived(said.replace("WARNING: All log messages", ""), "train_baseline", tiny)
     door.mode = "pass"
-    project.run(*SYNC, **at_door)
+    tiny.run(*SYNC, **at_door)
     client = mlflow.MlflowClient(door.uri)
     experiment = client.get_experiment_by_name("experiment-middle")
-    run = assert_complete(list(client.search_runs([experiment.experiment_id])), "train_cnn")
+    run = assert_complete(list(client.search_runs([experiment.experiment_id])), "train_baseline")
     history = client.get_metric_history(run.info.run_id, "validation_loss")
     assert sorted(point.step for point in history) == [1, 2]  # none lost, none twice
     assert "made_from" not in run.data.tags  # it is the run that was begun
 
 
-def test_a_database_that_another_program_has_locked(clone: MakeClone) -> None:
-    project = clone()
-    project.run(*MAKE_DATABASE)
-    database = project.folder / "mlflow.db"
+def test_a_database_that_another_program_has_locked(tiny: Project) -> None:
+    tiny.run(*MAKE_DATABASE)
+    database = tiny.folder / "mlflow.db"
     holder = sqlite3.connect(database)
     holder.execute("BEGIN EXCLUSIVE")
     impatient = {"MLFLOW_TRACKING_URI": f"sqlite:///{database}?timeout=1"}
-    said = said_by(project, "train_baseline", **impatient)
-    assert_survived(said, "train_baseline", project)
+    said = said_by(tiny, "train_baseline", **impatient)
+    assert_survived(said, "train_baseline", tiny)
     holder.rollback()
-    project.run(*SYNC)
-    assert_complete(project.runs(), "train_baseline")
+    tiny.run(*SYNC)
+    assert_complete(tiny.runs(), "train_baseline")
 
 
-def test_a_database_that_may_only_be_read(clone: MakeClone) -> None:
-    project = clone()
-    project.run(*MAKE_DATABASE)
-    database = project.folder / "mlflow.db"
+def test_a_database_that_may_only_be_read(tiny: Project) -> None:
+    tiny.run(*MAKE_DATABASE)
+    database = tiny.folder / "mlflow.db"
     read_only = {"MLFLOW_TRACKING_URI": f"sqlite:///file:{database}?mode=ro&uri=true"}
-    said = said_by(project, "train_baseline", **read_only)
+    said = said_by(tiny, "train_baseline", **read_only)
     assert "readonly" in said
-    assert_survived(said, "train_baseline", project)
+    assert_survived(said, "train_baseline", tiny)
 
 
-def test_a_disk_that_is_full(clone: MakeClone, tmp_path: Path) -> None:
-    project = clone()
+def test_a_disk_that_is_full(tiny: Project, tmp_path: Path) -> None:
     if subprocess.run(["unshare", "--map-root-user", "--mount", "true"], check=False).returncode:
         pytest.skip("a small disk cannot be mounted here: no user namespaces")
     disk = tmp_path / "disk"
@@ -148,40 +142,82 @@ def test_a_disk_that_is_full(clone: MakeClone, tmp_path: Path) -> None:
         mount -t tmpfs -o size=8m tmpfs {disk} || exit 9
         {" ".join(MAKE_DATABASE)} > /dev/null || exit 8
         cat /dev/zero > {disk / "filler"} 2> /dev/null
-        python -m stages.train_baseline || exit 7
+        python steps.py train_baseline || exit 7
         echo SYNC >&2
         rm {disk / "filler"}
-        python -m stages.commands.sync || exit 6
+        python -m stages sync || exit 6
         cp {disk / "mlflow.db"} {tmp_path / "rescued.db"}
     """
-    finished = project.run(
+    finished = tiny.run(
         *("unshare", "--map-root-user", "--mount", "bash", "-c", script), MLFLOW_TRACKING_URI=uri
     )
     said, _, _ = finished.stderr.partition("SYNC")
     assert "full" in said
-    assert_survived(said, "train_baseline", project)
+    assert_survived(said, "train_baseline", tiny)
     assert_complete(runs_at(f"sqlite:///{tmp_path / 'rescued.db'}"), "train_baseline")
 
 
-def test_an_artifact_store_that_cannot_be_written(clone: MakeClone) -> None:
-    project = clone()
-    artifacts = project.folder / "mlartifacts"
+def test_an_artifact_store_that_cannot_be_written(tiny: Project) -> None:
+    artifacts = tiny.folder / "mlartifacts"
     artifacts.write_text("not a folder")
-    said = said_by(project, "train_baseline")
-    assert_survived(said, "train_baseline", project)
+    said = said_by(tiny, "train_baseline")
+    assert_survived(said, "train_baseline", tiny)
     artifacts.unlink()
-    project.run(*SYNC)
-    run = assert_complete(project.runs(), "train_baseline")
+    tiny.run(*SYNC)
+    run = assert_complete(tiny.runs(), "train_baseline")
     assert "made_from" not in run.data.tags  # it is the run that was begun
 
 
-def test_a_folder_for_logs_that_cannot_be_written(clone: MakeClone) -> None:
-    project = clone()
-    shutil.rmtree(project.folder / "logs", ignore_errors=True)
-    (project.folder / "logs").write_text("not a folder")
-    said = said_by(project, "train_baseline")
+def test_a_folder_for_logs_that_cannot_be_written(tiny: Project) -> None:
+    shutil.rmtree(tiny.folder / "logs", ignore_errors=True)
+    (tiny.folder / "logs").write_text("not a folder")
+    said = said_by(tiny, "train_baseline")
     assert said.count("WARNING") == 1
-    assert f"{project.folder}{os.sep}logs cannot be written" in said
-    assert project.run("git", "diff").stdout == ""
-    (run,) = project.runs()
+    assert f"{tiny.folder}{os.sep}logs cannot be written" in said
+    assert tiny.run("git", "diff").stdout == ""
+    (run,) = tiny.runs()
     assert run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("fault", ["No module named 'mlflow'", "of another architecture"])
+def test_an_mlflow_that_is_not_installed_or_broken(
+    tiny: Project, tmp_path: Path, fault: str
+) -> None:
+    (tmp_path / "mlflow.py").write_text(f"raise ImportError({fault!r})")
+    said = said_by(tiny, "train_baseline", PYTHONPATH=str(tmp_path))
+    assert fault in said
+    assert_survived(said, "train_baseline", tiny)
+    log = (tiny.folder / "logs/train_baseline.log").read_text()
+    assert "epoch   2" in log
+    assert "finished" in log
+    tiny.run(*SYNC)
+    assert_complete(tiny.runs(), "train_baseline")  # its duration is kept without MLflow
+
+
+def test_a_pipeline_that_tracking_does_not_understand(tiny: Project) -> None:
+    pipeline = tiny.folder / "dvc.yaml"
+    pipeline.write_text("vars: [{unknown: 1}]\n" + pipeline.read_text())
+    said = said_by(tiny, "train_baseline")
+    assert said.count("WARNING") == 1, said
+    assert "is not tracked (dvc.yaml: vars: is not understood here" in said
+    assert "finished" in said
+    assert tiny.run("git", "diff", "metrics").stdout == ""
+
+
+def test_params_that_are_broken_while_a_stage_runs(tiny: Project) -> None:
+    process = subprocess.Popen(
+        ["python", "steps.py", "train_baseline"],
+        cwd=tiny.folder,
+        env=tiny.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not (tiny.folder / "logs/train_baseline.log").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    (tiny.folder / "params.yaml").write_text("baseline: [")
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert "WARNING: train_baseline: is not tracked (params.yaml: is not YAML" in said
+    assert tiny.run("git", "diff", "metrics").stdout == ""

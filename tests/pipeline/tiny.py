@@ -1,0 +1,223 @@
+"""A tiny DVC project for tests of tracking: real Git, DVC and MLflow, a few seconds a run.
+
+Its stages have names and paths of the real ones, so that models, test metrics, pictures and the
+registry are there: 40 images, a least-squares model, and loops that pretend to be epochs.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from filelock import FileLock
+
+from tests.raw_files import ROOT
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Project
+
+SWEEP = [1, 2, 3, 4, 5, 6]  # of baseline.ridge
+MODEL = "data/models/baseline.npz"
+PIPELINE = """\
+stages:
+  prepare:
+    cmd: python steps.py prepare
+    deps: [steps.py]
+    outs: [data/prepared/train.npz, data/prepared/validation.npz, data/prepared/test.npz]
+  train_baseline:
+    cmd: python steps.py train_baseline
+    deps: [data/prepared/train.npz, data/prepared/validation.npz, steps.py]
+    params: [baseline, {libraries.yaml: [numpy]}]
+    outs: [data/models/baseline.npz]
+    metrics: [metrics/train_baseline.json: {cache: false}]
+    # Not `outs`: with such that Git keeps, DVC would not take the stage from its run cache.
+    plots: [metrics/curves.csv: {cache: false}, metrics/figures/weights.png: {cache: false}]
+  evaluate:
+    cmd: python steps.py evaluate
+    deps: [data/models/baseline.npz, data/prepared/test.npz, steps.py]
+    params: [evaluation]
+    outs:
+      - metrics/predictions.csv: {cache: false}
+      - metrics/roc: {cache: false}
+    metrics: [metrics/evaluate.json: {cache: false}]
+  draw:
+    cmd: python steps.py draw
+    deps: [metrics/predictions.csv, steps.py]
+    plots: [metrics/drawn: {cache: false}]
+"""
+PARAMS = """\
+baseline: {ridge: 0, epochs: 2, pause: 0.3, learns_the_opposite: false}
+evaluation: {draws: 1}
+registry: {select_by: validation.accuracy, alpha: 0.05}
+gate:
+  floors:
+    baseline: {accuracy: 0.5}
+  ceilings:
+    baseline: {brier: 0.9}
+"""
+STEPS = """\
+# The stages of a tiny project.
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+
+from stages.data.files import read_arrays, write_arrays, write_csv, write_json
+from stages.models.storage import StoredModel, read_model, save_model
+from stages.tracking.run import track_stage
+
+CLASSES = ["automobile", "truck"]
+MODEL = Path("data/models/baseline.npz")
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8ff"
+    "ff3f0005fe02fedccc59e70000000049454e44ae426082"
+)
+
+
+def picture(path):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(PIXEL)
+
+
+def accuracy(weights, data):
+    gray = data["images"].mean(axis=3).reshape(len(data["images"]), -1) / 255
+    answers = (gray - 0.5).mean(axis=1) * weights[0, 1] > 0
+    return answers.astype(int), float((answers == data["labels"]).mean())
+
+
+def prepare(params, log_epoch):
+    generator = np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        labels = np.arange(40) % 2  # dark and bright
+        noise = generator.integers(0, 100, (40, 32, 32, 3))
+        images = (noise + 155 * labels[:, None, None, None]).astype(np.uint8)
+        write_arrays(Path(f"data/prepared/{split}.npz"), {"images": images, "labels": labels})
+
+
+def train_baseline(params, log_epoch):
+    params = params["baseline"]
+    curves = []
+    for epoch in range(1, params["epochs"] + 1):
+        curves.append({"epoch": epoch, "validation_loss": 1 / epoch})
+        log_epoch(epoch, {"validation_loss": 1 / epoch})
+        time.sleep(params["pause"])
+    sign = -1 if params["learns_the_opposite"] else 1
+    weights = np.tile([-1.0, 1.0], (1024, 1)) * sign / (1024 + params["ridge"])
+    stored = StoredModel(
+        "baseline",
+        CLASSES,
+        {"sharpness": 1.0},
+        {"weights": weights, "intercept": np.array([0.5, -0.5]) * sign},
+    )
+    save_model(MODEL, SimpleNamespace(to_stored=lambda: stored))
+    measured = {
+        split: {"accuracy": accuracy(weights, read_arrays(Path(f"data/prepared/{split}.npz")))[1]}
+        for split in ("train", "validation")
+    }
+    write_json(Path("metrics/train_baseline.json"), measured)
+    write_csv(Path("metrics/curves.csv"), pd.DataFrame(curves))
+    picture("metrics/figures/weights.png")
+
+
+def evaluate(params, log_epoch):
+    data = read_arrays(Path("data/prepared/test.npz"))
+    answers, share = accuracy(read_model(MODEL).arrays["weights"], data)
+    measured = {"accuracy": share, "brier": 1 - share}
+    write_json(Path("metrics/evaluate.json"), {"baseline": measured})
+    names = np.array(CLASSES)
+    table = pd.DataFrame({"actual": names[data["labels"]], "baseline": names[answers]})
+    write_csv(Path("metrics/predictions.csv"), table)
+    write_csv(Path("metrics/roc/baseline.csv"), pd.DataFrame({"false_positive_rate": [0.0, 1.0]}))
+
+
+def draw(params, log_epoch):
+    for name in ("accuracy", "baseline_mistakes"):
+        picture(f"metrics/drawn/{name}.png")
+
+
+if __name__ == "__main__":
+    stage = sys.argv[1]
+    params = YAML(typ="safe").load(Path("params.yaml"))
+    with track_stage(stage) as tracker:
+        globals()[stage](params, tracker.log_epoch)
+"""
+
+
+def _make(project: "Project") -> None:
+    project.folder.mkdir(parents=True)
+    # In its Git, for copies of the project: MLflow keeps the library with each model.
+    (project.folder / "stages").symlink_to(ROOT / "stages")
+    for name, content in (
+        ("dvc.yaml", PIPELINE),
+        ("params.yaml", PARAMS),
+        ("libraries.yaml", "numpy: 2.0.0\n"),
+        ("steps.py", STEPS),
+        (".gitignore", "/logs/\n/mlflow.*\n/mlartifacts\n__pycache__/\n/data/\n"),
+    ):
+        (project.folder / name).write_text(content)
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    project.run("git", "config", "user.name", "Test")
+    project.run("git", "config", "user.email", "test@example.invalid")
+    project.run("dvc", "init", "--quiet")
+    project.run("dvc", "cache", "dir", str(project.folder.parent / "cache"))
+    project.run("dvc", "config", "core.autostage", "false")
+    project.commit("the project")
+    project.run("dvc", "repro")
+    project.commit("results")
+
+
+@pytest.fixture(scope="session")
+def tiny_origin(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> "Project":
+    """The tiny project in which its pipeline has run; made once for all processes of the tests."""
+    from tests.pipeline.conftest import Project
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    project = Project(shared / "tiny" / "project")
+    with FileLock(shared / "tiny.lock"):
+        if not (shared / "tiny.done").exists():
+            _make(project)
+            (shared / "tiny.done").touch()
+    return project
+
+
+def copy_of(original: "Project", folder: Path) -> "Project":
+    """What `git clone` and `dvc checkout` would give: all files, and an empty MLflow store."""
+    from tests.pipeline.conftest import Project
+
+    unlike_a_clone = shutil.ignore_patterns("mlflow.*", "mlartifacts", "logs", "config.local")
+    shutil.copytree(original.folder, folder, symlinks=True, ignore=unlike_a_clone)
+    return Project(folder)
+
+
+@pytest.fixture
+def tiny_named(tiny_origin: "Project", tmp_path: Path) -> Callable[[str], "Project"]:
+    """Make a copy of the tiny project under a name."""
+    return lambda name: copy_of(tiny_origin, tmp_path / name)
+
+
+@pytest.fixture
+def tiny(tiny_named: Callable[[str], "Project"]) -> "Project":
+    """A copy of the tiny project."""
+    return tiny_named("tiny")
+
+
+@pytest.fixture(scope="session")
+def swept(tiny_origin: "Project", tmp_path_factory: pytest.TempPathFactory) -> "Project":
+    """A copy in which a grid of six was run from a queue by two workers, on a new database."""
+    project = copy_of(tiny_origin, tmp_path_factory.mktemp("swept") / "project")
+    assert not (project.folder / "mlflow.db").exists()
+    grid = f"baseline.ridge={','.join(map(str, SWEEP))}"
+    project.run("dvc", "exp", "run", "--queue", "-S", grid, "train_baseline")
+    project.run("dvc", "queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 300
+    while len(project.experiments()) < len(SWEEP):  # Git's word: `dvc queue status` takes seconds
+        assert time.monotonic() < deadline, project.run("dvc", "queue", "status").stdout
+        time.sleep(0.5)
+    return project
