@@ -6,8 +6,8 @@ import pytest
 from stages.audit_labels import issues_table
 from stages.data.errors import UserError
 from stages.data.splits import Split
-from stages.figures.telling import joint_contradictions, sure_mistakes, unsure_hits
 from stages.statistics.label_quality import doubtful_labels, out_of_fold_probabilities
+from stages.statistics.selection import joint_contradictions, sure_mistakes, unsure_hits
 
 
 def blobs(n: int, wrong: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
