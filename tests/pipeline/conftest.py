@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,6 @@ SMALL = [
 ]
 
 WATCH = Path(__file__).parent / "watch"
-SWEEP = [1, 2, 3, 4, 5, 6]  # of baseline.ridge
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -134,6 +132,12 @@ class Project:
         return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
 
 
+def run_all_stages(project: Project, **environment: str) -> Any:
+    """Run all stages in one process, which imports TensorFlow once; DVC would start nine."""
+    code = "from stages.__main__ import STAGES, run_stage\nfor stage in STAGES: run_stage(stage)"
+    return project.run("python", "-c", code, **environment)
+
+
 def watched(project: Project) -> dict[str, str]:
     """The environment in which the project's stages note what they write (see watch/)."""
     return {"PYTHONPATH": str(WATCH), "WATCH_LOG": str(project.folder.parent / "written")}
@@ -221,23 +225,6 @@ def _clone(original: Project, folder: Path) -> Project:
         copy_function=link_data,
     )
     return Project(folder)
-
-
-@pytest.fixture(scope="session")
-def swept_project(finished_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone in which a grid of six was run from a queue by two workers, on a new database."""
-    project = _clone(finished_project, tmp_path_factory.mktemp("swept") / "project")
-    assert not (project.folder / "mlflow.db").exists()
-    grid = f"baseline.ridge={','.join(map(str, SWEEP))}"
-    project.run("dvc", "exp", "run", "--queue", "-S", grid, "train_baseline")
-    project.run("dvc", "queue", "start", "--jobs", "2")
-    deadline = time.monotonic() + 300
-    while len(project.experiments()) < len(SWEEP):
-        status = project.run("dvc", "queue", "status").stdout
-        assert "Failed" not in status, status
-        assert time.monotonic() < deadline, status
-        time.sleep(2)
-    return project
 
 
 @pytest.fixture

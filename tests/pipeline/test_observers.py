@@ -8,14 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.__main__ import STAGES
-from tests.pipeline.conftest import Project
-
-# All stages in one process, which imports TensorFlow once; DVC then says whether they are the same.
-RUN_ALL = """
-from stages.__main__ import STAGES, run_stage
-for stage in STAGES:
-    run_stage(stage)
-"""
+from tests.pipeline.conftest import Project, run_all_stages
 
 
 @pytest.mark.parametrize("tracking", ["absent", "failing"])
@@ -37,7 +30,7 @@ def test_the_whole_pipeline_computes_the_same_bytes_when_tracking_is(
         "absent": {"PYTHONPATH": str(tmp_path)},
         "failing": {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},  # where nobody listens
     }[tracking]
-    finished = project.run("python", "-c", RUN_ALL, **environment)
+    finished = run_all_stages(project, **environment)
     warned = re.findall(r"^WARNING: (\w+): MLflow failed", finished.stderr, re.MULTILINE)
     assert warned == list(STAGES)  # once each
     assert len(computed) > 30
