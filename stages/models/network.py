@@ -1,8 +1,10 @@
 """What the two networks have in common: a Keras model from raw images to logits."""
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +15,32 @@ from tqdm import tqdm
 from stages.data.errors import UserError
 from stages.models.storage import StoredModel
 
-# Both read their settings when they are imported, so they are imported here alone. No information
-# lines of TensorFlow's C++ part, and no GPU, on which training would not repeat bit for bit.
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what C++ code writes to file descriptor 2, and show it only if the block fails."""
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(terminal, kept.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+# Both read their settings when they are imported, so they are imported here alone. No GPU, on which
+# training would not repeat bit for bit. TensorFlow tells of GPUs before it reads its log level.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-import keras
-import tensorflow as tf
-from keras import layers
+with _quiet():
+    import keras
+    import tensorflow as tf
+    from keras import layers
 
 tf.get_logger().setLevel("ERROR")  # it warns that networks of several shapes are run
 

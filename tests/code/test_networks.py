@@ -1,6 +1,8 @@
 """The CNN is the lecture's, trains the same twice, and comes back from its file as it was."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +344,19 @@ def test_the_pictures_show_the_filters_and_their_responses() -> None:
         (seen[y : y + 3, x : x + 3] * filters[2]).sum() for y in (10, 11) for x in (4, 5)
     ]
     assert maps["conv_1"][2, 5, 2] == pytest.approx(max(*answers, 0), abs=1e-4)
+
+
+def test_loading_tensorflow_says_nothing_unless_it_fails() -> None:
+    code = """if True:
+        import contextlib, os
+        from stages.models import network
+        with contextlib.suppress(ImportError), network._quiet():
+            os.write(2, b"no such library")
+            raise ImportError
+        with network._quiet():
+            os.write(2, b"all is well")
+    """
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert finished.stderr == "no such library"
