@@ -50,8 +50,7 @@ class LockEntry:
     def key(self) -> str:
         """Names the computation by its content: md5, 32 hex digits, of all but the command."""
         content = [self.stage, self.params, self.deps, self.outs]
-        text = json.dumps(content, sort_keys=True, default=str)
-        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        return md5_of(json.dumps(content, sort_keys=True, default=str).encode())
 
     @property
     def code(self) -> dict[str, str]:
@@ -83,6 +82,11 @@ class Declaration:
     cached: set[str]
     listed: list[str]
     params: dict[str, Any]
+
+
+def md5_of(content: bytes) -> str:
+    """Hex digest, by which DVC names files."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def is_code(path: str) -> bool:
