@@ -40,15 +40,9 @@ def accuracy_intervals(measured: Mapping[str, Mapping[str, float]], images: int)
     for row, measures in enumerate(measured.values()):
         accuracy, low, high = (measures[f"accuracy{end}"] for end in ("", "_ci_low", "_ci_high"))
         _interval(axis, row, accuracy, (low, high), row)
-        axis.annotate(
-            f"{percent(accuracy)}  ({100 * low:.1f} – {100 * high:.1f})",
-            (1, row),
-            (10, 0),
-            xycoords=axis.get_yaxis_transform(),
-            textcoords="offset points",
-            va="center",
-            fontsize=10.5,
-        )
+        told = f"{percent(accuracy)}  ({100 * low:.1f} – {100 * high:.1f})"
+        beside = axis.get_yaxis_transform()
+        axis.text(1.03, row, told, transform=beside, va="center", fontsize=10.5)
     _rows(axis, list(measured))
     return figure
 
@@ -85,17 +79,7 @@ def _interval(
     """A share as the marker of the model at this position, with its interval, in a row."""
     # Rounded inputs can leave the share outside by the last digit.
     reach = [[max(share - ends[0], 0.0)], [max(ends[1] - share, 0.0)]]
-    axis.errorbar(
-        [share],
-        [row],
-        xerr=reach,
-        capsize=5,
-        capthick=1.6,
-        elinewidth=1.6,
-        markersize=6,
-        zorder=3,
-        **marker_style(position),
-    )
+    axis.errorbar([share], [row], xerr=reach, zorder=3, **marker_style(position))
 
 
 def _rows(axis: Axes, names: list[str]) -> None:
@@ -140,10 +124,7 @@ def reliability(labels: np.ndarray, predicted: Mapping[str, np.ndarray]) -> Figu
             binned["confidence"],
             binned["accuracy"],
             yerr=binned[["low", "high"]].sub(binned["accuracy"], axis=0).abs().to_numpy().T,
-            capsize=3,
             linestyle="none",
-            markersize=6,
-            elinewidth=1.4,
             **look,
         )
         histogram.bar(

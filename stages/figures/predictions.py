@@ -1,6 +1,7 @@
 """Pictures of what the models predict for the single images."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ def confusion(
         predicted: by title of the model probabilities float [n, classes].
         classes: their names.
     """
-    side = max(0.8 * len(classes), 2.0)
+    side, size = max(0.8 * len(classes), 2.0), 11 if len(classes) == 2 else 8.5
     title = f"What is taken for what: {len(labels):,} test images"
     figure, axes = panel_grid(title, list(predicted), "actual class", side + 1.1, side + 0.65)
     for axis, probabilities in zip(axes, predicted.values(), strict=True):
@@ -48,15 +49,9 @@ def confusion(
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(counts):
             share = shares[row, column]
-            axis.text(
-                column,
-                row,
-                f"{count:,}\n{percent(share)}",
-                ha="center",
-                va="center",
-                color="white" if share > 0.7 else INK,
-                fontsize=11 if len(classes) == 2 else 8.5,
-            )
+            told = f"{count:,}\n{percent(share)}"
+            color = "white" if share > 0.7 else INK
+            axis.text(column, row, told, ha="center", va="center", color=color, fontsize=size)
         axis.set_xticks(range(len(classes)), classes)
         axis.set_yticks(range(len(classes)), classes, rotation=90, va="center")
         axis.set_xlabel("prediction")
@@ -146,16 +141,13 @@ def feature_map(
             label=f"{name} ({own.sum():,})",
             **marker_style(label),
         )
-    axis.scatter(
-        x[~right],
-        y[~right],
-        s=75,
-        marker="o",
-        facecolors="none",
-        edgecolors="black",
-        linewidths=1.3,
-        label=f"mistakes ({(~right).sum():,})",
-    )
+    rings: dict[str, Any] = {
+        "s": 75,
+        "facecolors": "none",
+        "edgecolors": "black",
+        "linewidths": 1.3,
+    }
+    axis.scatter(x[~right], y[~right], label=f"mistakes ({(~right).sum():,})", **rings)
     first, second = (percent(share, 0) for share in explained)
     axis.set(
         xlabel=f"first principal component ({first} of the variance)",

@@ -44,6 +44,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
+    "errorbar.capsize": 4,
     "grid.color": GRID_INK,
     "grid.linewidth": 0.8,
     "hatch.linewidth": 0.8,

@@ -235,12 +235,12 @@ def _declaration(where: str, entry: Any, params_of: Callable[[str], Any]) -> Dec
             if options.get("cache", True):
                 cached.add(path)
     params: dict[str, Any] = {}
-    listed = list(_declared_params(where, filled))
-    for file, key in listed:
+    listed = []
+    for file, key in _declared_params(where, filled):
+        listed.append(param_name(file, key))
         values = {key: _value_at(params_of(file), file, key)}
         params |= {param_name(file, name): value for name, value in flattened(values).items()}
-    names = [param_name(file, key) for file, key in listed]
-    return Declaration(filled["cmd"], filled.get("deps", []), outs, cached, names, params)
+    return Declaration(filled["cmd"], filled.get("deps", []), outs, cached, listed, params)
 
 
 def _declared_params(where: str, entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
