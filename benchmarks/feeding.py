@@ -50,7 +50,7 @@ def seconds_an_epoch(*, by_generator: bool) -> float:
         recipe.batch_size,
         seed=0,
     )
-    compile_network(network, recipe, 2, EPOCHS * len(batches))
+    compile_network(network, recipe, EPOCHS * len(batches))
 
     def generated() -> Iterator[Any]:
         for step in range(len(batches)):

@@ -10,7 +10,7 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stages.data.errors import UserError
 from stages.models.names import MODELS
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SUMMARY = Path("metrics/seeds.json")
 TABLE = Path("metrics/seeds.csv")
 EVALUATION = "metrics/evaluate.json"
-MEASURES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,19 +71,19 @@ def run_experiment(name: str, params: list[str]) -> None:
 
 def row_of(experiment: str, model: str, seed: int) -> dict[str, object]:
     """What an experiment measured of a model."""
+    from stages.data.splits import SPLIT_NAMES
     from stages.workflow.revisions import find_revision
 
     revision = find_revision(experiment)
-    training, test = (
-        revision.numbers(f"metrics/{MODELS[model].stage}.json"),
-        revision.numbers(EVALUATION)[model],
-    )
-    measured = training["train"], training["validation"], test
-    accuracies = zip(MEASURES, (each["accuracy"] for each in measured), strict=True)
-    return {"model": model, "seed": seed, **dict(accuracies)}
+    measured = {
+        **revision.numbers(f"metrics/{MODELS[model].stage}.json"),
+        "test": revision.numbers(EVALUATION)[model],
+    }
+    accuracies = {f"{split}_accuracy": measured[split]["accuracy"] for split in SPLIT_NAMES}
+    return {"model": model, "seed": seed, **accuracies}
 
 
-def summary(table: "pd.DataFrame") -> dict[str, dict[str, object]]:
+def summary(table: "pd.DataFrame") -> dict[str, Any]:
     """Mean, deviation, lowest and highest of each measure.
 
     Args:
@@ -93,12 +92,10 @@ def summary(table: "pd.DataFrame") -> dict[str, dict[str, object]]:
     Returns:
         By model: `n`, and by measure mean, std (of the sample, n - 1; 0 for one seed), min, max.
     """
-    report: dict[str, dict[str, object]] = {}
+    report = {}
     for model, rows in table.groupby("model", sort=False):
-        report[str(model)] = {"n": len(rows)}
-        for measure in MEASURES:
-            found = rows[measure].agg(["mean", "std", "min", "max"]).fillna(0.0)
-            report[str(model)][measure] = found.to_dict()
+        found = rows.drop(columns=["model", "seed"]).agg(["mean", "std", "min", "max"])
+        report[str(model)] = {"n": len(rows), **found.fillna(0.0).to_dict()}
     return report
 
 

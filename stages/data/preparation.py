@@ -45,8 +45,8 @@ def make_splits(
         random_state=seed,
     )
     return {
-        "train": _subset(training, np.sort(learn)),
-        "validation": _subset(training, np.sort(choose)),
+        "train": _subset(training, learn),
+        "validation": _subset(training, choose),
         "test": test,
     }
 
@@ -55,18 +55,19 @@ def _pick(
     images: np.ndarray, labels: np.ndarray, classes: list[str], limit: int | None, seed: int
 ) -> Split:
     generator = np.random.default_rng(seed)
-    positions = []
-    for name in classes:
-        of_class = np.flatnonzero(labels == CLASS_NAMES.index(name))
-        positions.append(generator.permutation(of_class)[:limit])
+    published = [CLASS_NAMES.index(name) for name in classes]
+    positions = [
+        generator.permutation(np.flatnonzero(labels == each))[:limit] for each in published
+    ]
     chosen = np.sort(np.concatenate(positions))
-    position_of = np.full(len(CLASS_NAMES), -1)
-    position_of[[CLASS_NAMES.index(name) for name in classes]] = np.arange(len(classes))
-    return Split(images[chosen], position_of[labels[chosen]], chosen)
+    label_of = np.full(len(CLASS_NAMES), -1)
+    label_of[published] = np.arange(len(classes))
+    return Split(images[chosen], label_of[labels[chosen]], chosen)
 
 
 def _subset(split: Split, positions: np.ndarray) -> Split:
-    return Split(split.images[positions], split.labels[positions], split.indices[positions])
+    chosen = np.sort(positions)
+    return Split(split.images[chosen], split.labels[chosen], split.indices[chosen])
 
 
 def check_promises(splits: dict[str, Split], classes: list[str]) -> None:

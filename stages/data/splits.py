@@ -35,8 +35,7 @@ def split_path(name: str) -> Path:
 
 def write_split(name: str, split: Split) -> None:
     """Write a split to its file."""
-    arrays = {"images": split.images, "labels": split.labels, "indices": split.indices}
-    write_arrays(split_path(name), arrays)
+    write_arrays(split_path(name), vars(split))
 
 
 def read_split(name: str) -> Split:

@@ -35,63 +35,46 @@ def roc_and_precision_recall(labels: np.ndarray, predicted: Mapping[str, np.ndar
     Args:
         labels: int [n], every class among them.
         predicted: by title of the model probabilities float [n, classes].
-
-    Raises:
-        ValueError: a class has no image, which leaves its curves undefined.
     """
     n_classes = next(iter(predicted.values())).shape[1]
-    missing = sorted(set(range(n_classes)) - set(labels.tolist()))
-    if missing:
-        raise ValueError(f"labels: curves need images of every class; none of class {missing[0]}")
+    binary = n_classes == 2
     title = f"Which errors a threshold trades: {len(labels):,} test images"
     figure = new_figure(title, WIDTH, 4.9 + 0.2 * len(predicted))
     roc, precision_recall = figure.subplots(1, 2)
-    mean = "" if n_classes == 2 else ", mean of the classes"
-    roc.set_title(f"ROC{mean}")
-    precision_recall.set_title(f"precision–recall{mean}")
-    _draw_roc(roc, labels, predicted)
-    _draw_precision_recall(precision_recall, labels, predicted, n_classes)
+    chance = float(np.mean(labels == 1)) if binary else 1 / n_classes
+    rocs = [roc, _corner(roc, (0.47, 0.08), (0, 1 - CORNER))]
+    precision_recalls = [precision_recall]
+    if chance > 0.45:  # otherwise curves of weak models run where the corner would be drawn
+        corner = _corner(precision_recall, (0.14, 0.08), (1 - CORNER, 1 - CORNER))
+        precision_recalls.append(corner)
+    for position, (model, probabilities) in enumerate(predicted.items()):
+        look = line_style(position)
+        scores = probabilities[:, 1] if binary else probabilities
+        area = metrics.roc_auc_score(labels, scores, multi_class="ovr")
+        points = roc_points(labels, probabilities).to_numpy().T
+        for axis in rocs:
+            axis.plot(*points, label=f"{model}: AUC {area:.3f}", **look)
+        recall, precision, average = precision_recall_points(labels, probabilities)
+        for axis in precision_recalls:
+            axis.step(recall, precision, where="pre", label=f"{model}: AP {average:.3f}", **look)
+    roc.plot([0, 1], [0, 1], color=PALE_INK, linewidth=1, label="chance")
+    precision_recall.axhline(chance, color=PALE_INK, linewidth=1, label="chance")
+    roc.set(
+        title="ROC" if binary else "ROC, mean of the classes",
+        xlabel="false positive rate (share of negatives)",
+        ylabel="true positive rate (share of positives)",
+    )
+    precision_recall.set(
+        title="precision–recall" if binary else "precision–recall, mean of the classes",
+        xlabel="recall (share of positives)",
+        ylabel="precision (share of positive predictions)",
+    )
     for axis in (roc, precision_recall):
         axis.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), aspect="equal")
     areas, averages = (each.get_legend_handles_labels() for each in (roc, precision_recall))
     figure.legend(*areas, loc="outside lower left", handlelength=3)
     figure.legend(*averages, loc="outside lower right", handlelength=3)
     return figure
-
-
-def _draw_roc(axis: Axes, labels: np.ndarray, predicted: Mapping[str, np.ndarray]) -> None:
-    axis.set_xlabel("false positive rate (share of negatives)")
-    axis.set_ylabel("true positive rate (share of positives)")
-    corner = _corner(axis, (0.47, 0.08), (0.0, 1 - CORNER))
-    for position, (model, probabilities) in enumerate(predicted.items()):
-        scores = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
-        area = metrics.roc_auc_score(labels, scores, multi_class="ovr")
-        points = roc_points(labels, probabilities)
-        for each in (axis, corner):
-            each.plot(
-                points["false_positive_rate"],
-                points["true_positive_rate"],
-                label=f"{model}: AUC {area:.3f}",
-                **line_style(position),
-            )
-    axis.plot([0, 1], [0, 1], color=PALE_INK, linewidth=1, label="chance")
-
-
-def _draw_precision_recall(
-    axis: Axes, labels: np.ndarray, predicted: Mapping[str, np.ndarray], n_classes: int
-) -> None:
-    axis.set_xlabel("recall (share of positives)")
-    axis.set_ylabel("precision (share of positive predictions)")
-    chance = float(np.mean(labels == 1)) if n_classes == 2 else 1 / n_classes
-    axes = [axis]
-    if chance > 0.45:  # otherwise curves of weak models run where the corner would be drawn
-        axes.append(_corner(axis, (0.14, 0.08), (1 - CORNER, 1 - CORNER)))
-    for position, (model, probabilities) in enumerate(predicted.items()):
-        recall, precision, average = precision_recall_points(labels, probabilities)
-        for each in axes:
-            label = f"{model}: AP {average:.3f}"
-            each.step(recall, precision, where="pre", label=label, **line_style(position))
-    axis.axhline(chance, color=PALE_INK, linewidth=1, label="chance")
 
 
 def precision_recall_points(
@@ -124,12 +107,13 @@ def precision_recall_points(
 def _corner(axis: Axes, place: tuple[float, float], low: tuple[float, float]) -> Axes:
     """An inset at a place of the panel; it enlarges the square that begins at `low`."""
     inset = axis.inset_axes((*place, 0.5, 0.4), zorder=4)
-    margin = CORNER / 40
-    inset.set_xlim(low[0] - margin, low[0] + CORNER + margin)
-    inset.set_ylim(low[1] - margin, low[1] + CORNER + margin)
-    ticks = np.array([0, CORNER / 2, CORNER])
-    inset.set_xticks(low[0] + ticks)
-    inset.set_yticks(low[1] + ticks)
+    (left, bottom), margin = low, CORNER / 40
+    inset.set(
+        xlim=(left - margin, left + CORNER + margin),
+        ylim=(bottom - margin, bottom + CORNER + margin),
+        xticks=np.linspace(left, left + CORNER, 3),
+        yticks=np.linspace(bottom, bottom + CORNER, 3),
+    )
     inset.tick_params(labelsize=8, length=2)
     inset.spines[["top", "right"]].set_visible(True)
     indicator = axis.indicate_inset_zoom(inset, edgecolor=INK, alpha=0.6)
@@ -158,8 +142,8 @@ def learning_curves(curves: pd.DataFrame, title: str, kept_epoch: int) -> Figure
         axis.axvline(kept_epoch, color=INK, linestyle=":", linewidth=1.4, label=kept)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("epoch")
-    loss.set(ylabel="cross-entropy (nats)")
-    accuracy.set(ylabel="accuracy (share of images)")
+    loss.set_ylabel("cross-entropy (nats)")
+    accuracy.set_ylabel("accuracy (share of images)")
     accuracy.yaxis.set_major_formatter(percent_ticks())
     legend_below(figure, loss)
     return figure

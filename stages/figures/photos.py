@@ -1,13 +1,13 @@
 """Pictures made of photos: with captions, or with maps of what speaks for a class laid over."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import CenteredNorm, ListedColormap, to_rgb
+from matplotlib.colors import CenteredNorm, LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from scipy.ndimage import zoom
 
 from stages.figures.style import (
@@ -30,14 +30,11 @@ PAIRS_IN_A_ROW = 4
 LEAST_WIDTH = 4.0  # inches; a title needs it
 
 
-def _evidence_colors() -> ListedColormap:
-    """Blue below 0, nothing at 0, orange above: the stronger, the less of the photo shows."""
-    steps = np.linspace(-1, 1, 256)
-    colors = np.where(steps[:, None] < 0, to_rgb(COLORS[0]), to_rgb(COLORS[1]))
-    return ListedColormap(np.column_stack([colors, np.abs(steps) ** 0.7 * 0.9]))
-
-
-EVIDENCE = _evidence_colors()
+BLUE, ORANGE = to_rgb(COLORS[0]), to_rgb(COLORS[1])
+# Blue below 0, nothing at 0, orange above: the stronger, the less of the photo shows.
+EVIDENCE = LinearSegmentedColormap.from_list(
+    "evidence", [(0, (*BLUE, 0.9)), (0.5, (*BLUE, 0)), (0.5, (*ORANGE, 0)), (1, (*ORANGE, 0.9))]
+)
 
 
 @styled
@@ -53,8 +50,8 @@ def captioned_grid(
         columns: photos in a row.
     """
     figure, axis, places = _grid(captions, title, columns, PHOTO)
-    for image, (left, top) in zip(images, places, strict=True):
-        _photo(axis, image, left, top)
+    for image, place in zip(images, places, strict=True):
+        _show(axis, image, place)
     return figure
 
 
@@ -79,11 +76,13 @@ def evidence_grid(
         title: of the whole.
         names: what evidence above and below 0 speaks for.
     """
-    figure, axis, places = _grid(captions, title, PAIRS_IN_A_ROW, 2 * PHOTO + 0.03, below=0.62)
+    beside = PHOTO + 0.03
+    figure, axis, places = _grid(captions, title, PAIRS_IN_A_ROW, beside + PHOTO, below=0.62)
     limit = float(np.abs(maps).max(initial=0.0)) or 1.0
     for image, evidence, (left, top) in zip(images, maps, places, strict=True):
-        _photo(axis, image, left, top)
-        _overlay(axis, image, evidence, left + PHOTO + 0.03, top, limit)
+        _show(axis, image, (left, top))
+        _show(axis, image.mean(axis=2), (left + beside, top), cmap="gray", vmin=0, vmax=255)
+        _overlay(axis, evidence, (left + beside, top), limit)
     _color_bar(figure, limit, names)
     return figure
 
@@ -103,80 +102,66 @@ def _grid(
     Returns:
         The figure; its only axis, in inches from the top left; left and top of each picture.
     """
-    rows = -(-len(captions) // columns)
-    captions = [_broken(caption, int(width * LETTERS_AN_INCH)) for caption in captions]
+    letters = int(width * LETTERS_AN_INCH)
+    captions = [
+        "\n".join(part for line in caption.split("\n") for part in broken_lines(line, letters))
+        for caption in captions
+    ]
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     row_height = PHOTO + lines * LINE + 0.16
-    figure_width = max(columns * (width + GAP) - GAP + 2 * MARGIN, LEAST_WIDTH)
-    head = 0.22 + 0.2 * len(title_lines(title, figure_width))
-    height = head + below + (rows * row_height if captions else 0.4)
-    figure = new_figure(title, figure_width, height, arranged=False)
-    axis = figure.add_axes((0, 0, 1, 1), xlim=(0, figure_width), ylim=(height, 0))
-    axis.set_axis_off()
+    rows_height = -(-len(captions) // columns) * row_height or 0.4
+    figure, axis = _canvas(title, columns * (width + GAP) - GAP + 2 * MARGIN, rows_height + below)
     places = [
-        (MARGIN + column * (width + GAP), head + row * row_height)
+        (MARGIN + column * (width + GAP), row * row_height)
         for row, column in (divmod(number, columns) for number in range(len(captions)))
     ]
     texts = [
         axis.text(left + width / 2, top + PHOTO + 0.04, caption, ha="center", va="top")
         for caption, (left, top) in zip(captions, places, strict=True)
     ]
-    _fit(texts, width + 0.6 * GAP)
-    if not captions:
-        axis.text(MARGIN, head + 0.15, "none", fontsize=11, color=PALE_INK)
+    for text in texts:
+        text.set(fontsize=CAPTION_POINTS, linespacing=1.15)
+    if texts:  # all in one size in which the widest is not much wider than its picture
+        widest = max(text.get_window_extent().width for text in texts) / DOTS_PER_INCH
+        shrunk = min(1.0, (width + 0.6 * GAP) / widest)
+        for text in texts:
+            text.set_fontsize(CAPTION_POINTS * shrunk)
+    else:
+        axis.text(MARGIN, 0.15, "none", fontsize=11, color=PALE_INK)
     return figure, axis, places
 
 
-def _broken(caption: str, letters: int) -> str:
-    return "\n".join(part for line in caption.split("\n") for part in broken_lines(line, letters))
+def _canvas(title: str, width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure and its only axis, in inches from the left and downwards from below the title."""
+    width = max(width, LEAST_WIDTH)
+    head = 0.22 + 0.2 * len(title_lines(title, width))
+    figure = new_figure(title, width, head + height, arranged=False)
+    axis = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, -head))
+    axis.set_axis_off()
+    return figure, axis
 
 
-def _fit(texts: Sequence[Text], width: float) -> None:
-    """Set captions in one size in which the widest is no wider than so many inches."""
-    for text in texts:
-        text.set(fontsize=CAPTION_POINTS, linespacing=1.15)
-    widest = max((text.get_window_extent().width for text in texts), default=0.0)
-    shrunk = min(1.0, width * DOTS_PER_INCH / max(widest, 1.0))
-    for text in texts:
-        text.set_fontsize(CAPTION_POINTS * shrunk)
-
-
-def _photo(axis: Axes, image: np.ndarray, left: float, top: float) -> None:
-    extent = (left, left + PHOTO, top + PHOTO, top)
-    axis.imshow(image, cmap="gray", interpolation="nearest", extent=extent, aspect="auto")
-
-
-def _overlay(
-    axis: Axes, image: np.ndarray, evidence: np.ndarray, left: float, top: float, limit: float
+def _show(
+    axis: Axes, image: np.ndarray, place: tuple[float, float], side: float = PHOTO, **colors: Any
 ) -> None:
-    """The gray photo, the evidence over it, and lines around what is half the limit or more."""
-    gray = image.mean(axis=2) / 255
-    axis.imshow(
-        gray,
-        cmap="gray",
-        vmin=0,
-        vmax=1,
-        interpolation="nearest",
-        extent=(left, left + PHOTO, top + PHOTO, top),
-        aspect="auto",
-    )
+    """Draw an image as a square of so many inches; `place` is its left and top."""
+    left, top = place
+    extent = (left, left + side, top + side, top)
+    axis.imshow(image, interpolation="nearest", extent=extent, aspect="auto", **colors)
+
+
+def _overlay(axis: Axes, evidence: np.ndarray, place: tuple[float, float], limit: float) -> None:
+    """The evidence, enlarged, and lines around what is half the limit or more."""
     dots = round(PHOTO * DOTS_PER_INCH)
     factors = [dots / size for size in evidence.shape]
     smooth = zoom(evidence.astype(float), factors, order=3, mode="nearest", grid_mode=True)
-    axis.imshow(
-        smooth,
-        cmap=EVIDENCE,
-        norm=CenteredNorm(halfrange=limit),
-        interpolation="nearest",
-        extent=(left, left + PHOTO, top + PHOTO, top),
-        aspect="auto",
-    )
+    _show(axis, smooth, place, cmap=EVIDENCE, norm=CenteredNorm(halfrange=limit))
     middles = (np.arange(dots) + 0.5) * PHOTO / dots
     for level, dashes in ((limit / 2, "solid"), (-limit / 2, "dashed")):
         if smooth.min() < level < smooth.max():
             axis.contour(
-                left + middles,
-                top + middles,
+                place[0] + middles,
+                place[1] + middles,
                 smooth,
                 levels=[level],
                 colors="black",
@@ -192,19 +177,13 @@ def _color_bar(figure: Figure, limit: float, names: tuple[str, str]) -> None:
     figure.colorbar(shades, cax=bar, orientation="horizontal", ticks=[-limit, 0, limit])
     bar.set_xticklabels([f"−{limit:.2g}", "0 logits", f"+{limit:.2g}"])
     for place, alignment, name in ((1.04, "left", names[0]), (-0.04, "right", names[1])):
-        bar.text(
-            place,
-            0.5,
-            f"evidence for {name}",
-            transform=bar.transAxes,
-            ha=alignment,
-            va="center",
-        )
+        told = f"evidence for {name}"
+        bar.text(place, 0.5, told, transform=bar.transAxes, ha=alignment, va="center")
 
 
 @styled
 def image_grid(
-    rows: Sequence[np.ndarray], labels: Sequence[str], title: str, *, cell: float = 0.9
+    rows: Sequence[np.ndarray], labels: Sequence[str], title: str, *, side: float = PHOTO
 ) -> Figure:
     """Pictures in rows, each row with its label.
 
@@ -213,29 +192,15 @@ def image_grid(
             [n, height, width], drawn in gray from its lowest value to its highest.
         labels: of the rows; empty for none.
         title: of the whole.
-        cell: side of a picture in inches.
+        side: of a picture in inches.
     """
-    columns = max(len(row) for row in rows)
     beside = 1.1 if any(labels) else MARGIN
-    width = max(beside + columns * cell, LEAST_WIDTH)
-    head = 0.22 + 0.2 * len(title_lines(title, width))
-    height = head + len(rows) * cell
-    figure = new_figure(title, width, height, arranged=False)
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for row, label, row_axes in zip(rows, labels, axes, strict=True):
-        for picture, axis in zip(row, row_axes, strict=False):
-            axis.imshow(picture, cmap="gray", interpolation="nearest")
-        row_axes[0].text(-0.1, 0.5, label, transform=row_axes[0].transAxes, ha="right", va="center")
-    right, top = (beside + columns * cell) / width, 1 - head / height
-    figure.subplots_adjust(beside / width, 0.005, right, top, wspace=0.06, hspace=0.06)
+    cell = side + 0.06
+    width = beside + max(len(row) for row in rows) * cell + MARGIN
+    figure, axis = _canvas(title, width, len(rows) * cell + 0.02)
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        top = number * cell
+        axis.text(beside - 0.1, top + side / 2, label, ha="right", va="center")
+        for column, picture in enumerate(row):
+            _show(axis, picture, (beside + column * cell, top), side, cmap="gray")
     return figure
-
-
-def to_unit_range(values: np.ndarray) -> np.ndarray:
-    """Values stretched linearly to [0, 1], each picture [height, width, channels] for itself."""
-    axes = tuple(range(1, values.ndim))
-    low, high = values.min(axes, keepdims=True), values.max(axes, keepdims=True)
-    stretched: np.ndarray = (values - low) / np.maximum(high - low, 1e-12)
-    return stretched

@@ -1,6 +1,7 @@
 """All pictures of the pipeline, by name: what the data are, how good the models are, what they see.
 
-Those named after a model, as `cnn_filters`, are about that model alone.
+Those named after a model, as `cnn_filters`, are about that model alone. Where functions take
+`predicted`, it is the probabilities float [n, classes] of the test images by the model's name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from stages.data.splits import Split
 from stages.figures.curves import learning_curves, roc_and_precision_recall
 from stages.figures.intervals import accuracy_intervals, reliability, robustness
-from stages.figures.photos import captioned_grid, evidence_grid, image_grid, to_unit_range
+from stages.figures.photos import captioned_grid, evidence_grid, image_grid
 from stages.figures.predictions import confusion, feature_map, score_histograms
 from stages.models.names import MODELS
 from stages.models.storage import StoredModel
@@ -36,25 +37,17 @@ def data_pictures(
     """
     training = splits["train"]
     rows = [training.images[training.labels == each][:SAMPLES] for each in range(len(classes))]
-    photos = {
-        (name, int(index)): image
-        for name, split in splits.items()
-        for index, image in zip(split.indices, split.images, strict=True)
-    }
-    shown = issues.head(PHOTOS)
-    captions = [
-        f"{index}: {label}\n→ {suggested}?"
-        for index, label, suggested in zip(
-            shown["index"], shown["label"], shown["suggested"], strict=True
-        )
+    shown = issues.head(PHOTOS).to_dict("records")
+    photos = [
+        splits[row["split"]].images[splits[row["split"]].indices == row["index"]][0]
+        for row in shown
     ]
+    captions = [f"{row['index']}: {row['label']}\n→ {row['suggested']}?" for row in shown]
     title = "Doubtful labels of training images, the least credible first"
     return {
         "samples": image_grid(rows, classes, "Training images, 32×32 pixels"),
         "label_issues": captioned_grid(
-            [photos[key] for key in zip(shown["split"], shown["index"], strict=True)],
-            captions,
-            f"{title} ({len(shown)} of {len(issues)})",
+            photos, captions, f"{title} ({len(shown)} of {len(issues)})"
         ),
     }
 
@@ -69,23 +62,15 @@ def measure_pictures(
 
     Args:
         labels: int [n].
-        predicted: probabilities float [n, classes] by the model's name.
+        predicted: see above.
         measured: what `metrics/evaluate.json` says, by the model's name.
         classes: their names.
     """
     titled = {MODELS[name].title: probabilities for name, probabilities in predicted.items()}
-    ends = ("accuracy", "accuracy_ci_low", "accuracy_ci_high")
-    intervals = {
-        MODELS[name].title: (
-            measured[name][ends[0]],
-            measured[name][ends[1]],
-            measured[name][ends[2]],
-        )
-        for name in predicted
-    }
-    changed = {MODELS[name].title: measured[name]["robustness"] for name in predicted}
+    measures = {MODELS[name].title: measured[name] for name in predicted}
+    changed = {title: each["robustness"] for title, each in measures.items()}
     return {
-        "accuracy": accuracy_intervals(intervals, len(labels)),
+        "accuracy": accuracy_intervals(measures, len(labels)),
         "roc_pr": roc_and_precision_recall(labels, titled),
         "reliability": reliability(labels, titled),
         "confusion": confusion(labels, titled, classes),
@@ -97,39 +82,47 @@ def measure_pictures(
 def prediction_pictures(
     test: Split, predicted: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> dict[str, Figure]:
-    """Photos that the models get wrong, or barely right.
-
-    Args:
-        test: the test split.
-        predicted: probabilities float [n, classes] by the model's name.
-        classes: their names.
-    """
+    """Photos that the models get wrong, or barely right."""
     pictures = {}
     for name, probabilities in predicted.items():
-        captions = _captions(test, probabilities, classes)
         for kind, what, chosen in (
             ("mistakes", "mistakes, the surest first", sure_mistakes),
             ("unsure", "right predictions, the least sure first", unsure_hits),
         ):
-            of_kind = chosen(test.labels, probabilities)
+            positions = chosen(test.labels, probabilities)
             title = f"{MODELS[name].title}: {what}"
-            pictures[f"{name}_{kind}"] = _first_photos(test, of_kind, captions, title)
+            photos = _first_photos(test, positions, probabilities, classes, title)
+            pictures[f"{name}_{kind}"] = photos
     contradicted = joint_contradictions(test.labels, [*predicted.values()])
-    captions = _captions(test, np.mean([*predicted.values()], axis=0), classes)
+    mean = np.mean([*predicted.values()], axis=0)
     title = "Test images whose label all models contradict, with their mean probability"
-    pictures["disagreements"] = _first_photos(test, contradicted, captions, title)
+    pictures["disagreements"] = _first_photos(test, contradicted, mean, classes, title)
     return pictures
 
 
 def _first_photos(
-    test: Split, positions: np.ndarray, captions: Sequence[str], title: str
+    test: Split,
+    positions: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    title: str,
 ) -> Figure:
     shown = positions[:PHOTOS]
+    captions = _captions(test, shown, probabilities, classes)
     return captioned_grid(
-        test.images[shown],
-        [captions[position] for position in shown],
-        f"{title} ({len(shown)} of {len(positions):,})",
+        test.images[shown], captions, f"{title} ({len(shown)} of {len(positions):,})"
     )
+
+
+def _captions(
+    test: Split, positions: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
+) -> list[str]:
+    """Of each image: its number and class, then the prediction and how sure it is."""
+    return [
+        f"{test.indices[each]}: {classes[test.labels[each]]}\n"
+        f"→ {classes[probabilities[each].argmax()]} {100 * probabilities[each].max():.0f} %"
+        for each in positions
+    ]
 
 
 def model_pictures(
@@ -143,17 +136,20 @@ def model_pictures(
         curves: a row an epoch, by the model's name; the model has the weights of the last.
     """
     weights = [of_class.reshape(1, 32, 32) for of_class in baseline.arrays["weights"].T]
-    filters = to_unit_range(np.moveaxis(cnn.arrays["conv_1/kernel"], -1, 0))
+    kernel = cnn.arrays["conv_1/kernel"]  # [height, width, channels, filters]
+    low, high = kernel.min((0, 1, 2)), kernel.max((0, 1, 2))
+    filters = np.moveaxis((kernel - low) / np.maximum(high - low, 1e-12), -1, 0)
     if filters.shape[-1] == 1:
         filters = filters[..., 0]
-    rows = [
-        filters[start : start + FILTERS_IN_A_ROW]
-        for start in range(0, len(filters), FILTERS_IN_A_ROW)
-    ]
+    starts = range(0, len(filters), FILTERS_IN_A_ROW)
     title = "CNN: filters of the first layer, each stretched to the full range"
     return {
-        "baseline_weights": image_grid(weights, baseline.classes, "Baseline: weights", cell=2.0),
-        "cnn_filters": image_grid(rows, [""] * len(rows), title),
+        "baseline_weights": image_grid(weights, baseline.classes, "Baseline: weights", side=1.92),
+        "cnn_filters": image_grid(
+            [filters[start : start + FILTERS_IN_A_ROW] for start in starts],
+            [""] * len(starts),
+            title,
+        ),
         **{
             f"{name}_learning_curves": learning_curves(
                 table,
@@ -180,15 +176,12 @@ def explanation_pictures(
         classes: their names.
     """
     responses = {
-        key.partition("/")[2]: maps
+        key.removeprefix("responses/"): maps
         for key, maps in explanations.items()
         if key.startswith("responses/")
     }
     positions = explanations["evidence_positions"]
-    captions = _captions(test, probabilities, classes)
-    binary = len(classes) == 2
     mapped = len(explanations["map_points"])
-    first, second = explanations["map_variance"]
     return {
         "cnn_responses": image_grid(
             [test.images[:1], *responses.values()],
@@ -198,26 +191,17 @@ def explanation_pictures(
         "mobilenet_evidence": evidence_grid(
             test.images[positions],
             explanations["evidence"],
-            [captions[position] for position in positions],
+            _captions(test, positions, probabilities, classes),
             f"{MODELS['mobilenet'].title}: where it sees what, on sure mistakes and sure hits",
-            (classes[1], classes[0]) if binary else ("the prediction", "the other classes"),
+            (classes[1], classes[0])
+            if len(classes) == 2
+            else ("the prediction", "the other classes"),
         ),
         "feature_map": feature_map(
             explanations["map_points"],
             test.labels[:mapped],
             (probabilities.argmax(axis=1) == test.labels)[:mapped],
             classes,
-            (float(first), float(second)),
+            explanations["map_variance"],
         ),
     }
-
-
-def _captions(test: Split, probabilities: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """Of each image: its number and class, then the prediction and how sure it is."""
-    confidence = 100 * probabilities.max(axis=1)
-    return [
-        f"{number}: {classes[label]}\n→ {classes[prediction]} {sure:.0f} %"
-        for number, label, prediction, sure in zip(
-            test.indices, test.labels, probabilities.argmax(axis=1), confidence, strict=True
-        )
-    ]

@@ -1,9 +1,9 @@
 """Pictures of what the models predict for the single images."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from sklearn.metrics import confusion_matrix
@@ -22,7 +22,8 @@ from stages.figures.style import (
 )
 
 SCORE_BINS = 25
-MOST_FILLED = 3  # filled histograms of more classes would hide each other
+MOST_FILLED = 3  # histograms
+NOTHING = 0.5  # images, where the logarithmic axis begins
 
 
 @styled
@@ -36,25 +37,21 @@ def confusion(
         predicted: by title of the model probabilities float [n, classes].
         classes: their names.
     """
-    side = max(0.8 * len(classes), 2.0)
+    side, size = max(0.8 * len(classes), 2.0), 11 if len(classes) == 2 else 8.5
     title = f"What is taken for what: {len(labels):,} test images"
     figure, axes = panel_grid(title, list(predicted), "actual class", side + 1.1, side + 0.65)
     for axis, probabilities in zip(axes, predicted.values(), strict=True):
         predictions = probabilities.argmax(axis=1)
-        counts = confusion_matrix(labels, predictions, labels=range(len(classes)))
-        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        counts, shares = (
+            confusion_matrix(labels, predictions, labels=range(len(classes)), normalize=normalize)
+            for normalize in (None, "true")
+        )
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(counts):
             share = shares[row, column]
-            axis.text(
-                column,
-                row,
-                f"{count:,}\n{percent(share)}",
-                ha="center",
-                va="center",
-                color="white" if share > 0.7 else INK,
-                fontsize=11 if len(classes) == 2 else 8.5,
-            )
+            told = f"{count:,}\n{percent(share)}"
+            color = "white" if share > 0.7 else INK
+            axis.text(column, row, told, ha="center", va="center", color=color, fontsize=size)
         axis.set_xticks(range(len(classes)), classes)
         axis.set_yticks(range(len(classes)), classes, rotation=90, va="center")
         axis.set_xlabel("prediction")
@@ -85,35 +82,29 @@ def score_histograms(
         scores = probabilities[:, 1] if binary else own
         for label, name in enumerate(classes):
             counts, _ = np.histogram(np.clip(scores[labels == label], 0, 1), edges)
-            _stairs(axis, counts, edges, label, name, filled=len(classes) <= MOST_FILLED)
+            look = patch_style(label)
+            if len(classes) > MOST_FILLED:  # filled ones would hide each other
+                look = {"edgecolor": look["edgecolor"]}
+            axis.stairs(
+                np.maximum(counts, NOTHING),
+                edges,
+                baseline=NOTHING,
+                fill="facecolor" in look,
+                linewidth=1.4,
+                linestyle=("solid", "dashed", "dotted", "dashdot")[label % 4],
+                label=name,
+                **look,
+            )
         if binary:
             axis.axvline(0.5, color=INK, linestyle=":", linewidth=1.2)
         axis.set_yscale("log")
         axis.minorticks_off()
         axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axis.set(xlim=(-0.02, 1.02), ylim=(0.5, 2 * highest))
+        axis.set(xlim=(-0.02, 1.02), ylim=(NOTHING, 2 * highest))
         axis.set_xlabel(f"probability of {classes[1]}" if binary else "probability of actual class")
         axis.xaxis.set_major_formatter(percent_ticks())
     legend_below(figure, axes[0], "actual class")
     return figure
-
-
-def _stairs(
-    axis: Axes, counts: np.ndarray, edges: np.ndarray, label: int, name: str, *, filled: bool
-) -> None:
-    nothing = 0.5  # where the logarithmic axis begins
-    look = patch_style(label) if filled else marker_style(label)
-    look.pop("marker", None)
-    axis.stairs(
-        np.maximum(counts, nothing),
-        edges,
-        baseline=nothing,
-        fill=filled,
-        linewidth=1.4,
-        linestyle=("solid", "dashed", "dotted", "dashdot")[label % 4],
-        label=name,
-        **look,
-    )
 
 
 @styled
@@ -122,7 +113,7 @@ def feature_map(
     labels: np.ndarray,
     right: np.ndarray,
     classes: Sequence[str],
-    explained: tuple[float, float],
+    explained: np.ndarray,
 ) -> Figure:
     """Images as points in the plane of their first two principal components, mistakes ringed.
 
@@ -131,38 +122,37 @@ def feature_map(
         labels: int [n].
         right: bool [n], whether the model's prediction is right.
         classes: their names.
-        explained: shares of the variance along the two components.
+        explained: float [2], shares of the variance along the two components.
     """
     title = f"Where the mistakes lie: features of {len(labels):,} test images in two dimensions"
     across, up = np.maximum(np.ptp(points, axis=0), 1e-12)
     figure = new_figure(title, WIDTH, 1.4 + 0.9 * WIDTH * float(np.clip(up / across, 0.35, 0.8)))
     axis = figure.subplots()
+    x, y = points.T
     for label, name in enumerate(classes):
-        own = points[labels == label]
+        own = labels == label
         axis.scatter(
-            own[:, 0],
-            own[:, 1],
+            x[own],
+            y[own],
             s=20,
             alpha=0.65,
             linewidths=0.4,
             edgecolors="white",
-            label=f"{name} ({len(own):,})",
+            label=f"{name} ({own.sum():,})",
             **marker_style(label),
         )
-    mistakes = points[~right]
-    axis.scatter(
-        mistakes[:, 0],
-        mistakes[:, 1],
-        s=75,
-        marker="o",
-        facecolors="none",
-        edgecolors="black",
-        linewidths=1.3,
-        label=f"mistakes ({len(mistakes):,})",
-    )
+    rings: dict[str, Any] = {
+        "s": 75,
+        "facecolors": "none",
+        "edgecolors": "black",
+        "linewidths": 1.3,
+    }
+    axis.scatter(x[~right], y[~right], label=f"mistakes ({(~right).sum():,})", **rings)
     first, second = (percent(share, 0) for share in explained)
-    axis.set_xlabel(f"first principal component ({first} of the variance)")
-    axis.set_ylabel(f"second principal component\n({second} of the variance)")
+    axis.set(
+        xlabel=f"first principal component ({first} of the variance)",
+        ylabel=f"second principal component\n({second} of the variance)",
+    )
     axis.set_aspect("equal", adjustable="datalim")
     legend_below(figure, axis)
     return figure

@@ -4,16 +4,14 @@ What tells things apart is never colour alone: a model has its colour, marker an
 class its colour, marker and hatch.
 """
 
-import functools
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -39,15 +37,14 @@ STYLE: dict[str, Any] = {
     "figure.titleweight": "bold",
     "figure.constrained_layout.h_pad": 0.06,
     "figure.constrained_layout.w_pad": 0.06,
-    "font.size": 10,
     "axes.titlesize": 10.5,
-    "axes.labelsize": 10,
     "axes.edgecolor": PALE_INK,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
+    "errorbar.capsize": 4,
     "grid.color": GRID_INK,
     "grid.linewidth": 0.8,
     "hatch.linewidth": 0.8,
@@ -63,30 +60,16 @@ STYLE: dict[str, Any] = {
     "ytick.labelcolor": INK,
 }
 
-P = ParamSpec("P")
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Make a function draw in this style, whatever the person's matplotlibrc says."""
-
-    @functools.wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with style.context(["default", STYLE]):
-            figure = draw(*args, **kwargs)
-            if engine := figure.get_layout_engine():
-                engine.execute(figure)  # once: saving would do it twice
-                figure.set_layout_engine("none")
-        return figure
-
-    return drawn
+styled = style.context(["default", STYLE])  # whatever the person's matplotlibrc says
 
 
 class _Figure(Figure):
-    """A figure that keeps its style when it is saved: some of it is read only then."""
+    """A figure in this style: some of it is read only when it is drawn."""
 
+    @styled
     def draw(self, renderer: RendererBase) -> None:
-        with style.context(["default", STYLE]):
-            super().draw(renderer)
+        super().draw(renderer)
+        self.set_layout_engine("none")  # arranged once: saving draws twice
 
 
 def new_figure(title: str, width: float, height: float, *, arranged: bool = True) -> Figure:
@@ -99,7 +82,6 @@ def new_figure(title: str, width: float, height: float, *, arranged: bool = True
         arranged: whether the layout is found such that nothing overlaps.
     """
     figure = _Figure((width, height), layout="constrained" if arranged else None)
-    FigureCanvasAgg(figure)
     text = "\n".join(title_lines(title, width))
     height_of_title = {} if arranged else {"y": 1 - 0.08 / height, "va": "top"}
     figure.suptitle(text, x=MARGIN / width, ha="left", **height_of_title)
@@ -163,28 +145,22 @@ def panel_grid(
 
 def line_style(position: int) -> dict[str, Any]:
     """Colour and line style of the model at this position."""
-    return {
-        "color": COLORS[position % len(COLORS)],
-        "linestyle": DASHES[position % len(DASHES)],
-    }
+    return {"color": _at(COLORS, position), "linestyle": _at(DASHES, position)}
 
 
 def marker_style(position: int) -> dict[str, Any]:
     """Colour and marker of the model or class at this position."""
-    return {
-        "color": COLORS[position % len(COLORS)],
-        "marker": MARKERS[position % len(MARKERS)],
-    }
+    return {"color": _at(COLORS, position), "marker": _at(MARKERS, position)}
 
 
 def patch_style(position: int) -> dict[str, Any]:
     """Fill, edge and hatch of the class at this position."""
-    color = COLORS[position % len(COLORS)]
-    return {
-        "facecolor": (color, 0.25),
-        "edgecolor": color,
-        "hatch": HATCHES[position % len(HATCHES)],
-    }
+    color = _at(COLORS, position)
+    return {"facecolor": (color, 0.25), "edgecolor": color, "hatch": _at(HATCHES, position)}
+
+
+def _at(looks: Sequence[Any], position: int) -> Any:
+    return looks[position % len(looks)]
 
 
 def percent(share: float, decimals: int = 1) -> str:
@@ -195,9 +171,3 @@ def percent(share: float, decimals: int = 1) -> str:
 def percent_ticks() -> FuncFormatter:
     """Write the ticks of an axis of shares in percent."""
     return FuncFormatter(lambda share, _: f"{100 * share:.6g} %")
-
-
-def shade_rows(axis: Axes, n_rows: int) -> None:
-    """Shade every other row, so that the eye keeps to one."""
-    for row in range(0, n_rows, 2):
-        axis.axhspan(row - 0.5, row + 0.5, facecolor="#f4f4f4", zorder=0)

@@ -1,6 +1,6 @@
 """Least squares on gray pixels: the model that the others must beat."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -105,6 +105,4 @@ def sharpened(
         return float(-log_probabilities[np.arange(len(labels)), labels].mean())
 
     best = minimize_scalar(log_loss, bounds=(-7, 7), method="bounded")
-    return LeastSquaresClassifier(
-        classifier.classes, classifier.weights, classifier.intercept, float(np.exp(best.x))
-    )
+    return replace(classifier, sharpness=float(np.exp(best.x)))

@@ -10,13 +10,11 @@ import pandas as pd
 from stages.data.splits import Split
 from stages.models.network import (
     NetworkClassifier,
-    from_stored,
     keras,
     layers,
     make_repeatable,
     output_units,
 )
-from stages.models.storage import StoredModel
 from stages.models.training import Batches, EpochReport, compile_network, targets, train
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ def train_cnn(
         recipe.batch_size,
         seed,
     )
-    compile_network(network, recipe, len(classes), len(batches) * recipe.epochs)
+    compile_network(network, recipe, len(batches) * recipe.epochs)
     measured_on = (validation.images, targets(validation.labels, len(classes)))
     curves = train(network, batches, measured_on, recipe, report)
     return NetworkClassifier("cnn", classes, settings, network, recipe.average_with_mirror), curves
@@ -113,37 +111,23 @@ def train_cnn(
 
 def _build_settings(images: np.ndarray, n_classes: int, recipe: "CnnRecipe") -> dict[str, Any]:
     """Arguments of `build_cnn`, as JSON can hold them."""
-    mean, std = _pixel_statistics(images, recipe)
+    channels = 1 if recipe.input == "grayscale" else 3
+    mean, std = np.zeros(channels), np.ones(channels)
+    if recipe.standardize:
+        pixels = images.astype(np.float32) / 255
+        if channels == 1:
+            pixels = keras.ops.convert_to_numpy(keras.ops.image.rgb_to_grayscale(pixels))
+        mean = pixels.mean((0, 1, 2), dtype=np.float64)
+        std = pixels.std((0, 1, 2), dtype=np.float64)
     architecture = recipe.model_dump(
         include={"input", "filters", "kernel_sizes", "dense_units", "dropout", "batch_norm"}
     )
-    return {"n_classes": n_classes, "pixel_mean": mean, "pixel_std": std, **architecture}
-
-
-def _pixel_statistics(images: np.ndarray, recipe: "CnnRecipe") -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of the pixels in [0, 1] that the network sees, a value each."""
-    channels = 1 if recipe.input == "grayscale" else 3
-    if not recipe.standardize:
-        return [0.0] * channels, [1.0] * channels
-    pixels = images.astype(np.float32) / 255
-    if channels == 1:
-        pixels = keras.ops.convert_to_numpy(keras.ops.image.rgb_to_grayscale(pixels))
-    axes = (0, 1, 2)
-    return (
-        pixels.mean(axes, dtype=np.float64).tolist(),
-        pixels.std(axes, dtype=np.float64).tolist(),
-    )
-
-
-def load_cnn(stored: StoredModel) -> NetworkClassifier:
-    """The classifier that a file holds."""
-    return from_stored(stored, build_cnn)
-
-
-def first_filters(network: keras.Model) -> np.ndarray:
-    """The filters of the first layer, float32 [filters, height, width, channels]."""
-    kernel: np.ndarray = network.get_layer(CONVOLUTIONS[0]).kernel.numpy()
-    return np.moveaxis(kernel, -1, 0)
+    return {
+        "n_classes": n_classes,
+        "pixel_mean": mean.tolist(),
+        "pixel_std": std.tolist(),
+        **architecture,
+    }
 
 
 def response_maps(network: keras.Model, image: np.ndarray) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ The lower blocks stay as pretrained. They are run once on each distinct input (a
 mirror image) and their outputs are kept in memory, so that an epoch costs the upper blocks alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 
 from stages.data.errors import UserError
 from stages.data.splits import Split
-from stages.models.mobilenet import Parts, build_pretrained, cut
+from stages.models.mobilenet import build_pretrained, cut
 from stages.models.network import (
     NetworkClassifier,
     keras,
@@ -23,7 +23,7 @@ from stages.models.network import (
 from stages.models.training import Batches, EpochReport, compile_network, targets, train
 
 if TYPE_CHECKING:
-    from stages.workflow.params import MobilenetParams, TrainingParams
+    from stages.workflow.params import MobilenetParams
 
 FEATURES_LIMIT_GIB = 2.0  # leaves the process below 3 GiB
 GIB = 2**30
@@ -47,23 +47,30 @@ class FineTuned:
 
 
 @dataclass(frozen=True)
-class _Views:
-    """What a part of the network gives for the images of a split, as they are and mirrored.
+class _Inputs:
+    """What a part of the network is given for the images of a split.
 
     Attributes:
-        plain: [n, ...], any float dtype.
-        mirrored: [n, ...], in the same order.
+        split: its name.
+        targets: float32 [n, output_units].
+        plain: [n, ...], any float dtype, of the images as they are.
+        mirrored: [n, ...], in the same order, of their mirror images.
     """
 
+    split: str
+    targets: np.ndarray
     plain: np.ndarray
     mirrored: np.ndarray
 
-    def through(self, part: keras.Model, name: str, dtype: type) -> "_Views":
-        """What the next part gives for these."""
-        title = f"{part.name}, {name}"
-        return _Views(
-            predict_in_batches(part, self.plain, dtype=dtype, progress=title),
-            predict_in_batches(part, self.mirrored, dtype=dtype, progress=f"{title} (mirrored)"),
+    def through(self, part: keras.Model, dtype: type = np.float32) -> "_Inputs":
+        """What the part gives, which the next part is given."""
+        title = f"{part.name}, {self.split}"
+        return replace(
+            self,
+            plain=predict_in_batches(part, self.plain, dtype=dtype, progress=title),
+            mirrored=predict_in_batches(
+                part, self.mirrored, dtype=dtype, progress=f"{title} (mirrored)"
+            ),
         )
 
 
@@ -96,19 +103,29 @@ def finetune(
     _check_memory(parts.frozen, len(training) + len(validation))
 
     learn_from, measure_on = (
-        _Views(split.images, split.images[:, :, ::-1]).through(parts.frozen, name, np.float16)
+        _Inputs(
+            name, targets(split.labels, len(classes)), split.images, split.images[:, :, ::-1]
+        ).through(parts.frozen, np.float16)
         for name, split in (("train", training), ("validation", validation))
     )
-    goals = [targets(split.labels, len(classes)) for split in (training, validation)]
-    curves = _train_both(parts, (learn_from, goals[0]), (measure_on, goals[1]), params, report)
-    classifier = NetworkClassifier(
-        "mobilenet", classes, settings, network, params.average_with_mirror
-    )
+    curves = []
+    if params.head_epochs:
+        head_params = params.model_copy(
+            update={
+                "epochs": params.head_epochs,
+                "learning_rate": params.head_learning_rate,
+                "weight_averaging": 0.0,
+            }
+        )
+        pooled, pooled_validation = (each.through(parts.upper) for each in (learn_from, measure_on))
+        curves.append(_train(parts.head, pooled, pooled_validation, head_params, report))
+    before = params.head_epochs
+    curves.append(_train(parts.trainable, learn_from, measure_on, params, report, before))
     return FineTuned(
-        classifier,
-        curves,
-        _probabilities(parts, learn_from, params),
-        _probabilities(parts, measure_on, params),
+        NetworkClassifier("mobilenet", classes, settings, network, params.average_with_mirror),
+        pd.concat(curves, ignore_index=True),
+        _probabilities(parts.trainable, learn_from, params),
+        _probabilities(parts.trainable, measure_on, params),
     )
 
 
@@ -123,62 +140,33 @@ def _check_memory(frozen: keras.Model, n_images: int) -> None:
         )
 
 
-def _train_both(
-    parts: Parts,
-    learn_from: tuple[_Views, np.ndarray],
-    measure_on: tuple[_Views, np.ndarray],
-    params: "MobilenetParams",
-    report: EpochReport,
-) -> pd.DataFrame:
-    """Train the head on pooled features, then everything above the cut."""
-    curves = []
-    if params.head_epochs:
-        head_params = params.model_copy(
-            update={
-                "epochs": params.head_epochs,
-                "learning_rate": params.head_learning_rate,
-                "weight_averaging": 0.0,
-            }
-        )
-        pooled, pooled_validation = (
-            (views.through(parts.upper, name, np.float32), goal)
-            for name, (views, goal) in (("train", learn_from), ("validation", measure_on))
-        )
-        curves.append(_train(parts.head, pooled, pooled_validation, head_params, report, 0))
-    curves.append(
-        _train(parts.trainable, learn_from, measure_on, params, report, params.head_epochs)
-    )
-    return pd.concat(curves, ignore_index=True)
-
-
 def _train(
     part: keras.Model,
-    learn_from: tuple[_Views, np.ndarray],
-    measure_on: tuple[_Views, np.ndarray],
+    learn_from: _Inputs,
+    measure_on: _Inputs,
     params: "MobilenetParams",
     report: EpochReport,
-    epochs_before: int,
+    epochs_before: int = 0,
 ) -> pd.DataFrame:
-    views, goals = learn_from
-
     def select(chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        batch = views.plain[chosen]
+        batch = learn_from.plain[chosen]
         if params.mirror:
             flip = generator.random(len(chosen)) < 0.5
-            batch[flip] = views.mirrored[chosen[flip]]
+            batch[flip] = learn_from.mirrored[chosen[flip]]
         inputs: np.ndarray = batch.astype(np.float32)
         return inputs
 
-    batches = Batches(select, goals, params.batch_size, params.seed)
-    n_classes = max(goals.shape[1], 2)
-    compile_network(part, params, n_classes, len(batches) * params.epochs)
-    validation = (measure_on[0].plain.astype(np.float32), measure_on[1])
+    batches = Batches(select, learn_from.targets, params.batch_size, params.seed)
+    compile_network(part, params, len(batches) * params.epochs)
+    validation = (measure_on.plain.astype(np.float32), measure_on.targets)
     return train(part, batches, validation, params, report, epochs_before=epochs_before)
 
 
-def _probabilities(parts: Parts, views: _Views, params: "TrainingParams") -> np.ndarray:
+def _probabilities(
+    trainable: keras.Model, inputs: _Inputs, params: "MobilenetParams"
+) -> np.ndarray:
     """Probabilities that the classifier gives, from the outputs of the frozen blocks."""
-    logits = views.through(parts.trainable, "measuring", np.float32)
+    logits = inputs.through(trainable)
     if not params.average_with_mirror:
         return probabilities(logits.plain)
     return probabilities((logits.plain + logits.mirrored) / 2)

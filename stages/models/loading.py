@@ -16,19 +16,15 @@ def load_model(path: Path) -> Classifier:
         UserError: the file is missing, damaged or of an unknown kind.
     """
     stored = read_model(path)
-    match stored.kind:
-        case "baseline":
-            from stages.models.baseline import LeastSquaresClassifier
+    if stored.kind == "baseline":
+        from stages.models.baseline import LeastSquaresClassifier
 
-            return LeastSquaresClassifier.from_stored(stored)
-        case "cnn":
-            from stages.models.cnn import load_cnn
+        return LeastSquaresClassifier.from_stored(stored)
+    if stored.kind not in ("cnn", "mobilenet"):
+        known = "baseline, cnn, mobilenet"
+        raise UserError(f"{path}: is a {stored.kind!r}; this version loads {known}")
+    from stages.models.cnn import build_cnn
+    from stages.models.mobilenet import build_mobilenet
+    from stages.models.network import from_stored
 
-            return load_cnn(stored)
-        case "mobilenet":
-            from stages.models.mobilenet import load_mobilenet
-
-            return load_mobilenet(stored)
-        case _:
-            known = "baseline, cnn, mobilenet"
-            raise UserError(f"{path}: is a {stored.kind!r}; this version loads {known}")
+    return from_stored(stored, build_cnn if stored.kind == "cnn" else build_mobilenet)

@@ -16,12 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from stages.data.errors import UserError
-from stages.models.network import NetworkClassifier, from_stored, keras, layers, output_units
-from stages.models.storage import StoredModel
+from stages.models.network import keras, layers, output_units
 
 VariantName = Literal["torch", "keras"]
-LAST_BLOCK = 16
-FEATURES = 1280
 POOL = "pool"
 HEAD = "logits"
 
@@ -102,7 +99,7 @@ def _convolutions(flow: keras.KerasTensor, variant: Variant) -> keras.KerasTenso
             stride = first_stride if repeat == 0 else 1
             flow = _inverted_residual(flow, variant, block, expansion, channels, stride)
             block += 1
-    return layers.Dense(FEATURES, activation="relu6", name="Conv_1")(flow)
+    return layers.Dense(1280, activation="relu6", name="Conv_1")(flow)
 
 
 def _inverted_residual(
@@ -138,36 +135,24 @@ def _padded(flow: keras.KerasTensor, variant: Variant, name: str) -> keras.Keras
     return layers.ZeroPadding2D(((before, 1), (before, 1)), name=name)(flow)
 
 
-def load_mobilenet(stored: StoredModel) -> NetworkClassifier:
-    """The classifier that a file holds."""
-    return from_stored(stored, build_mobilenet)
-
-
 def build_pretrained(
-    pretrained: Mapping[str, np.ndarray], *, n_classes: int, input_size: int, dropout: float
+    pretrained: Mapping[str, np.ndarray], **architecture: Any
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The network with pretrained convolutional layers and a new head.
 
     Args:
         pretrained: weights by `layer/weight` and `variant`, as `fetch_mobilenet` writes them.
-        n_classes: see `build_mobilenet`, as the others.
-        input_size: side in pixels to which images are enlarged.
-        dropout: share of the pooled features dropped in training.
+        architecture: the arguments of `build_mobilenet` but the variant.
 
     Returns:
-        The network, and the arguments of `build_mobilenet` that it was built with.
+        The network, and all arguments of `build_mobilenet` that it was built with.
 
     Raises:
         UserError: the weights do not fit.
     """
     arrays = dict(pretrained)
     variant = arrays.pop("variant").item()
-    settings = {
-        "n_classes": n_classes,
-        "input_size": input_size,
-        "variant": variant,
-        "dropout": dropout,
-    }
+    settings = {"variant": variant, **architecture}
     network = build_mobilenet(**settings)
     load_pretrained(network, arrays, variant)
     return network, settings

@@ -72,13 +72,10 @@ class NetworkClassifier:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, float64 [n, classes], of images uint8 [n, 32, 32, 3]."""
-        logits = self._logits(images)
+        logits = predict_in_batches(self.network, images)
         if self.average_with_mirror:
-            logits = (logits + self._logits(images[:, :, ::-1])) / 2
+            logits = (logits + predict_in_batches(self.network, images[:, :, ::-1])) / 2
         return probabilities(logits)
-
-    def _logits(self, images: np.ndarray) -> np.ndarray:
-        return predict_in_batches(self.network, images)
 
     def to_stored(self) -> StoredModel:
         """The model as it is written to a file."""
@@ -127,42 +124,29 @@ def from_stored(stored: StoredModel, build: Callable[..., keras.Model]) -> Netwo
     """The classifier of a file: `build(**settings)` makes the network, the arrays are its weights.
 
     Raises:
-        UserError: the arrays do not fit the network.
+        UserError: the settings do not fit the function, or the arrays the network.
     """
     settings = dict(stored.settings)
     average_with_mirror = settings.pop("average_with_mirror")
     try:
         network = build(**settings)
+        expected = {weight.path: tuple(weight.shape) for weight in network.weights}
+        given = {path: array.shape for path, array in stored.arrays.items()}
+        if odd := sorted(path for path, _ in expected.items() ^ given.items()):
+            raise ValueError(f"{odd[0]} and {len(odd) - 1} other weights differ")
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(
             f"the stored {stored.kind} does not fit this version of the code ({error}); train it "
             "anew with `dvc repro`"
         ) from error
-    set_named_weights(network, stored.arrays)
+    for weight in network.weights:
+        weight.assign(stored.arrays[weight.path])
     return NetworkClassifier(stored.kind, stored.classes, settings, network, average_with_mirror)
 
 
 def named_weights(network: keras.Model) -> dict[str, np.ndarray]:
     """All weights of a network, trained or not, by their path in it."""
     return {weight.path: weight.numpy() for weight in network.weights}
-
-
-def set_named_weights(network: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Give a network the weights of `named_weights`.
-
-    Raises:
-        UserError: a weight is missing, is left over or has another shape.
-    """
-    expected = {weight.path: tuple(weight.shape) for weight in network.weights}
-    given = {path: array.shape for path, array in arrays.items()}
-    if expected != given:
-        odd = sorted(path for path, _ in expected.items() ^ given.items())
-        raise UserError(
-            f"the stored {network.name} does not fit this version of the code ({odd[0]} and "
-            f"{len(odd) - 1} other weights differ); train it anew with `dvc repro`"
-        )
-    for weight in network.weights:
-        weight.assign(arrays[weight.path])
 
 
 def output_units(n_classes: int) -> int:

@@ -83,18 +83,15 @@ class Batches:
         return tf.data.Dataset.range(len(self)).map(batch).prefetch(1)
 
 
-def compile_network(
-    network: keras.Model, settings: "TrainingParams", n_classes: int, steps: int
-) -> None:
+def compile_network(network: keras.Model, settings: "TrainingParams", steps: int) -> None:
     """Give a network its loss (cross-entropy) and optimizer.
 
     Args:
         network: with logits as output.
         settings: of the training.
-        n_classes: how many classes there are.
         steps: length of the whole training, in batches, over which the learning rate changes.
     """
-    binary = output_units(n_classes) == 1
+    binary = network.output.shape[-1] == 1
     losses = keras.losses
     loss_class = losses.BinaryCrossentropy if binary else losses.CategoricalCrossentropy
     network.compile(

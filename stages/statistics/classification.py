@@ -36,6 +36,7 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
     )
     scores = probabilities[:, 1] if binary else probabilities
     right = predictions == labels
+    own = np.maximum(probabilities[np.arange(len(labels)), labels], LOWEST_PROBABILITY)
     low, high = wilson(int(right.sum()), len(labels))
     slope = calibration_slope(labels, probabilities)
     return {
@@ -47,18 +48,13 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
         "recall": float(recall),
         "f1": float(f1),
         "roc_auc": float(metrics.roc_auc_score(labels, scores, multi_class="ovr")),
-        "log_loss": _log_loss(labels, probabilities),
+        "log_loss": float(-np.log(own).mean()),
         "brier": float(metrics.brier_score_loss(labels, scores)),
         "ece": expected_calibration_error(labels, probabilities),
         "adaptive_ece": expected_calibration_error(labels, probabilities, adaptive=True),
         **({} if slope is None else {"calibration_slope": slope}),
         "coverage_at_99": coverage(labels, probabilities, accuracy=0.99),
     }
-
-
-def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    own = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(own, LOWEST_PROBABILITY)).mean())
 
 
 def expected_calibration_error(

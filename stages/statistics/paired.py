@@ -60,12 +60,7 @@ def paired_comparison(first_is_right: np.ndarray, second_is_right: np.ndarray) -
     Args:
         first_is_right: bool [n], whether the first classifier is right on each image.
         second_is_right: bool [n], the second one on the same images in the same order.
-
-    Raises:
-        ValueError: they are not as many.
     """
-    if first_is_right.shape != second_is_right.shape:
-        raise ValueError(f"{first_is_right.shape} and {second_is_right.shape} images: not paired")
     only_first = int(np.sum(first_is_right & ~second_is_right))
     only_second = int(np.sum(second_is_right & ~first_is_right))
     both = int(np.sum(first_is_right & second_is_right))
@@ -136,14 +131,9 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> PairedDifference
     0.0002. Two-sided.
 
     Args:
-        first: float [n], the score of each image by the first classifier.
+        first: float [n], at least two, the score of each image by the first classifier.
         second: float [n], by the second one on the same images in the same order.
-
-    Raises:
-        ValueError: they are not as many, or fewer than two.
     """
-    if first.shape != second.shape or len(first) < 2:
-        raise ValueError(f"{first.shape} and {second.shape} scores: not paired, or fewer than two")
     differences = first - second
     mean = float(differences.mean())
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
@@ -168,9 +158,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Returns:
         The corrected values in the same order, at most 1.
     """
-    corrected = [1.0] * len(p_values)
-    largest = 0.0
-    for rank, position in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, (len(p_values) - rank) * p_values[position])
-        corrected[position] = min(1.0, largest)
+    values = np.array(p_values)
+    order = np.argsort(values)
+    counted = values[order] * np.arange(len(values), 0, -1)
+    values[order] = np.minimum(np.maximum.accumulate(counted), 1)
+    corrected: list[float] = values.tolist()
     return corrected

@@ -19,13 +19,13 @@ def sure_mistakes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         int [m], positions.
     """
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    return _sorted(wrong, -probabilities.max(axis=1))
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
 
 
 def unsure_hits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Images predicted rightly, the least confident prediction first; arguments as above."""
     right = np.flatnonzero(probabilities.argmax(axis=1) == labels)
-    return _sorted(right, probabilities.max(axis=1))
+    return right[np.argsort(probabilities[right].max(axis=1), kind="stable")]
 
 
 def joint_contradictions(labels: np.ndarray, predicted: Sequence[np.ndarray]) -> np.ndarray:
@@ -42,11 +42,5 @@ def joint_contradictions(labels: np.ndarray, predicted: Sequence[np.ndarray]) ->
     contradicted = np.flatnonzero(
         (predictions == predictions[0]).all(axis=0) & (predictions[0] != labels)
     )
-    mean = np.mean(predicted, axis=0)
-    return _sorted(contradicted, -mean[np.arange(len(labels)), predictions[0]])
-
-
-def _sorted(positions: np.ndarray, by: np.ndarray) -> np.ndarray:
-    order = np.argsort(by[positions], kind="stable")
-    chosen: np.ndarray = positions[order]
-    return chosen
+    mean = np.mean(predicted, axis=0)[contradicted, predictions[0][contradicted]]
+    return contradicted[np.argsort(-mean, kind="stable")]

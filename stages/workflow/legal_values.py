@@ -1,7 +1,7 @@
 """Mistakes in params in words; what is legal is taken from the JSON Schema of the model."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -27,27 +27,34 @@ LIMITS = {
 }
 
 
-def mistakes(
-    path: str | Path, model: type[BaseModel], invalid: ValidationError, *section: str
-) -> UserError:
-    """An error with a line for each mistake: file, key, value given, what is legal.
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated(path: str | Path, model: type[M], values: Any, *section: str) -> M:
+    """The values of a file, or of a section of it, as a model.
 
     Args:
-        path: of the file.
-        model: of the whole file.
-        invalid: what pydantic found.
-        section: keys that lead to the section which was checked; none for the whole file.
+        path: of the file, for the messages.
+        model: what is legal.
+        values: what stands there.
+        section: keys that lead to the values; none for the whole file.
+
+    Raises:
+        UserError: a line for each mistake: file, key, value given, what is legal.
     """
-    schema = model.model_json_schema()
-    told = (_told(schema, (*section, *each["loc"]), each) for each in invalid.errors())
-    return UserError("\nERROR: ".join(f"{path}: {line}" for line in told))
+    try:
+        return model.model_validate(values)
+    except ValidationError as invalid:
+        schema = model.model_json_schema()
+        told = (_told(schema, section, each) for each in invalid.errors())
+        raise UserError("\nERROR: ".join(f"{path}: {line}" for line in told)) from None
 
 
-def _told(whole: dict[str, Any], location: tuple[int | str, ...], error: ErrorDetails) -> str:
+def _told(whole: dict[str, Any], section: tuple[str, ...], error: ErrorDetails) -> str:
     """Key, value and what is legal there."""
     schema = whole
-    key = ".".join(map(str, location))
-    for part in location:
+    key = ".".join(map(str, (*section, *error["loc"])))
+    for part in error["loc"]:
         known = schema.get("properties") or schema.get("propertyNames", {}).get("enum")
         if known and part not in known:
             key = key.removesuffix(".[key]")  # pydantic's mark for: the key, not what it holds

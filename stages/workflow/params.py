@@ -13,12 +13,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
 
-from stages.workflow.legal_values import mistakes
+from stages.workflow.legal_values import validated
 from stages.workflow.pipeline import PARAMS_FILE, read_file, yaml_in
 
 GATE = "gate"
@@ -204,24 +203,9 @@ def read_params(path: Path = Path(PARAMS_FILE)) -> Params:
     Raises:
         UserError: a line for each mistake: file, key, value given, what is legal.
     """
-    values = yaml_in(read_file, str(path))
-    try:
-        return Params.model_validate(values)
-    except ValidationError as invalid:
-        raise mistakes(path, Params, invalid) from None
+    return validated(path, Params, yaml_in(read_file, str(path)))
 
 
 def read_gate(path: str | Path, values: Any) -> GateParams:
-    """Check the section `gate`, whatever the rest of the file holds.
-
-    Args:
-        path: of the file, for the messages.
-        values: what stands in the section.
-
-    Raises:
-        UserError: a line for each mistake: file, key, value given, what is legal.
-    """
-    try:
-        return GateParams.model_validate(values)
-    except ValidationError as invalid:
-        raise mistakes(path, Params, invalid, GATE) from None
+    """Check the section `gate`, whatever the rest of the file holds; see `validated`."""
+    return validated(path, GateParams, values, GATE)

@@ -50,8 +50,7 @@ class LockEntry:
     def key(self) -> str:
         """Names the computation by its content: md5, 32 hex digits, of all but the command."""
         content = [self.stage, self.params, self.deps, self.outs]
-        text = json.dumps(content, sort_keys=True, default=str)
-        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        return md5_of(json.dumps(content, sort_keys=True, default=str).encode())
 
     @property
     def code(self) -> dict[str, str]:
@@ -83,6 +82,11 @@ class Declaration:
     cached: set[str]
     listed: list[str]
     params: dict[str, Any]
+
+
+def md5_of(content: bytes) -> str:
+    """Hex digest, by which DVC names files."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def is_code(path: str) -> bool:
@@ -231,12 +235,12 @@ def _declaration(where: str, entry: Any, params_of: Callable[[str], Any]) -> Dec
             if options.get("cache", True):
                 cached.add(path)
     params: dict[str, Any] = {}
-    listed = list(_declared_params(where, filled))
-    for file, key in listed:
+    listed = []
+    for file, key in _declared_params(where, filled):
+        listed.append(param_name(file, key))
         values = {key: _value_at(params_of(file), file, key)}
         params |= {param_name(file, name): value for name, value in flattened(values).items()}
-    names = [param_name(file, key) for file, key in listed]
-    return Declaration(filled["cmd"], filled.get("deps", []), outs, cached, names, params)
+    return Declaration(filled["cmd"], filled.get("deps", []), outs, cached, listed, params)
 
 
 def _declared_params(where: str, entry: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -6,12 +6,12 @@ them there takes a tenth of a second for a hundred, `dvc exp show` takes a minut
 """
 
 import functools
-import hashlib
 import json
 import math
 import os
 import re
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from stages.workflow.pipeline import (
     LockEntry,
     declarations,
     lock_entries,
+    md5_of,
     read_file,
     yaml_in,
 )
@@ -156,18 +157,16 @@ class Revision:
         if content is None:
             raise UserError(f"{path}: is missing; {remedy}")
         try:
-            values = json.loads(content.decode())
-        except (ValueError, RecursionError) as error:
+            return _numbers_in(json.loads(content.decode()))
+        except (JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UserError(f"{path}: is not JSON ({error}); {remedy}") from error
-        if not isinstance(values, dict):
-            raise UserError(f"{path}: holds no object with names; {remedy}")
-        try:
-            return _numbers_in(values)
         except ValueError as error:
             raise UserError(f"{path}: {error}; {remedy}") from None
 
 
-def _numbers_in(group: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _numbers_in(group: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(group, dict):
+        raise ValueError("holds no object with names")  # noqa: TRY004 # it is a mistake in a file
     found: dict[str, Any] = {}
     for key, value in group.items():
         if isinstance(value, dict):
@@ -179,11 +178,6 @@ def _numbers_in(group: dict[str, Any], prefix: str = "") -> dict[str, Any]:
                 raise ValueError(f"{prefix}{key}: {value} is not finite")
             found[key] = value
     return found
-
-
-def md5_of(content: bytes) -> str:
-    """Hex digest, by which DVC names files."""
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def workspace() -> Revision:
