@@ -68,11 +68,8 @@ class Flip:
         return self.head == self.actual
 
 
-class Pair(NamedTuple):
-    """Predictions of both sides for the same images in the same order."""
-
-    base: Predictions
-    head: Predictions
+# Of base and head, for the same images in the same order.
+Pair = tuple[Predictions, Predictions]
 
 
 def pair_up(base: Results, head: Results) -> tuple[Pair | None, str]:
@@ -80,13 +77,13 @@ def pair_up(base: Results, head: Results) -> tuple[Pair | None, str]:
     if base.predictions is None or head.predictions is None:
         side = base if base.predictions is None else head
         return None, f"there are no predictions {side.place} that can be read"
-    pair = Pair(base.predictions, head.predictions)
-    if reason := why_not_paired(*pair):
-        return None, f"the test sets differ: {reason}"
+    reason = why_not_paired(base.predictions, head.predictions)
     before, after = base.test_images_md5, head.test_images_md5
-    if before and after and before != after:
-        return None, f"the test sets differ: {TEST_IMAGES} is another file by the dvc.lock of each"
-    return pair, ""
+    if not reason and before and after and before != after:
+        reason = f"{TEST_IMAGES} is another file by the dvc.lock of each"
+    if reason:
+        return None, f"the test sets differ: {reason}"
+    return (base.predictions, head.predictions), ""
 
 
 def judge(base: Results, head: Results, pair: Pair | None, alpha: float) -> list[Verdict]:
@@ -113,13 +110,12 @@ def judge(base: Results, head: Results, pair: Pair | None, alpha: float) -> list
         }
         corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
         for model, test in tests.items():
-            values = (_measured(base, model, measure), _measured(head, model, measure))
+            p = corrected.get(model, 1.0) if test else None
             kind: Kind = "same" if test else "not compared"
-            p = 1.0 if test else None
             if test and model in corrected:
-                p = corrected[model]
-                kind = kind_of(test.difference, p, alpha, measure)
-            found.append(Verdict(model, measure, kind, *values, test, p))
+                kind = kind_of(test.difference, corrected[model], alpha, measure)
+            before, after = (_measured(side, model, measure) for side in (base, head))
+            found.append(Verdict(model, measure, kind, before, after, test, p))
     return found
 
 
@@ -179,37 +175,38 @@ def flips(pair: Pair) -> list[Flip]:
     ]
 
 
-def _test(pair: Pair | None, model: str, measure: str) -> PairedDifference | None:
-    """Head less base; None if a side does not have what it takes."""
-    if pair is None or not all(model in side.predicted for side in pair):
+def _scores(predictions: Predictions | None, model: str, measure: str) -> np.ndarray | None:
+    """Of each image whether it is right, or its Brier score; None without such predictions."""
+    if predictions is None:
         return None
     if measure == ACCURACY:
-        return paired_comparison(pair.head.is_right(model), pair.base.is_right(model))
-    if not all(model in side.probabilities for side in pair) or len(pair.head) < 2:
+        return predictions.is_right(model) if model in predictions.predicted else None
+    probabilities = predictions.probabilities.get(model)
+    return None if probabilities is None else brier_scores(predictions.labels, probabilities)
+
+
+def _test(pair: Pair | None, model: str, measure: str) -> PairedDifference | None:
+    """Head less base; None if a side does not have what it takes."""
+    before, after = (_scores(side, model, measure) for side in pair or (None, None))
+    if before is None or after is None:
         return None
-    return paired_difference(_brier(pair.head, model), _brier(pair.base, model))
-
-
-def _brier(predictions: Predictions, model: str) -> np.ndarray:
-    return brier_scores(predictions.labels, predictions.probabilities[model])
+    compare = paired_comparison if measure == ACCURACY else paired_difference
+    return compare(after, before)
 
 
 def _is_same(pair: Pair, model: str, measure: str) -> bool:
     values = "predicted" if measure == ACCURACY else "probabilities"
     before, after = (getattr(side, values)[model] for side in pair)
     # Classes may stand in another order: then all columns do, and nothing is the same.
-    return pair.base.classes == pair.head.classes and np.array_equal(before, after)
+    return pair[0].classes == pair[1].classes and np.array_equal(before, after)
 
 
 def _measured(side: Results, model: str, measure: str) -> Measured | None:
     """From the predictions, which have all, else from the metrics."""
-    predictions = side.predictions
-    if predictions and measure == ACCURACY and model in predictions.predicted:
-        right, n = int(predictions.is_right(model).sum()), len(predictions)
-        return Measured(right / n, wilson(right, n))
-    if predictions and measure == BRIER and model in predictions.probabilities:
-        return Measured(float(_brier(predictions, model).mean()), None)
-    value = side.tested(model, measure)
-    low, high = (side.tested(model, f"{measure}_ci_{end}") for end in ("low", "high"))
+    scores = _scores(side.predictions, model, measure)
+    if scores is not None:
+        ci = wilson(int(scores.sum()), len(scores)) if measure == ACCURACY else None
+        return Measured(float(scores.mean()), ci)
+    value, low, high = (side.tested(model, measure + end) for end in ("", "_ci_low", "_ci_high"))
     ci = None if low is None or high is None else (low, high)
     return None if value is None else Measured(value, ci)
