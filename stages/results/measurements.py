@@ -51,17 +51,11 @@ class Model(ModelNames):
 
 
 class ModelPair(NamedTuple):
-    """Two models on the same images.
+    """Two models on the same images: their nouns, how they differ, and a sentence on it."""
 
-    Attributes:
-        nouns: of both.
-        counts: on how many images both, one or none is right, as in `COUNTS`.
-        kind: what the difference is.
-        sentence: on it, with the numbers.
-    """
-
-    nouns: str
-    counts: Mapping[str, int]
+    first: str
+    second: str
+    test: PairedDifference | None
     kind: Kind
     sentence: str
 
@@ -163,9 +157,7 @@ class Measurements:
             if test:
                 kind = kind_of(test.difference, test.p, self.params.registry.alpha)
             sentence = sentence_on(first, second, test, kind, self.test_images)
-            found.append(
-                ModelPair(f"{first}, {second}", test.counts if test else {}, kind, sentence)
-            )
+            found.append(ModelPair(first, second, test, kind, sentence))
         return found
 
     @property

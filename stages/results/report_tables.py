@@ -154,10 +154,11 @@ def classes_table(measured: Measurements, models: Sequence[Model]) -> Table:
 
 def pairs_table(measured: Measurements) -> Table:
     """On how many test images two models agree and differ."""
-    rows = [
-        [pair.nouns, *(_count(pair.counts.get(key), NOT_MEASURED) for key in COUNTS)]
-        for pair in measured.pairs
-    ]
+    rows = []
+    for pair in measured.pairs:
+        counts = pair.test.counts if pair.test else {}
+        cells = [_count(counts.get(key), NOT_MEASURED) for key in COUNTS]
+        rows.append([f"{pair.first}, {pair.second}", *cells])
     caption = "Test images that both, one or none of two models classifies rightly"
     absent = _absent("Differences on the same test images")
     return Table(caption, ["first, second", *COUNT_TITLES], rows, absent=absent)
