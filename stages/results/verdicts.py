@@ -161,18 +161,13 @@ def sentence_on(
 def flips(pair: Pair) -> list[Flip]:
     """Images whose prediction turned right or wrong, by model and number of the image."""
     before, after = pair
-    return [
-        Flip(
-            model,
-            int(after.indices[row]),
-            str(after.actual[row]),
-            str(before.predicted[model][row]),
-            str(after.predicted[model][row]),
-        )
-        for model in after.predicted
-        if model in before.predicted
-        for row in np.flatnonzero(before.is_right(model) != after.is_right(model))
-    ]
+    found = []
+    for model in (each for each in after.predicted if each in before.predicted):
+        turned = before.is_right(model) != after.is_right(model)
+        columns = (after.indices, after.actual, before.predicted[model], after.predicted[model])
+        rows = zip(*(column[turned].tolist() for column in columns), strict=True)
+        found += [Flip(model, *row) for row in rows]
+    return found
 
 
 def _scores(predictions: Predictions | None, model: str, measure: str) -> np.ndarray | None:
