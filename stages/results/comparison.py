@@ -20,15 +20,13 @@ class Comparison:
     """What differs between the results of two revisions, and what follows.
 
     Args:
-        base: the state before.
-        head: the state after.
+        base, head: the states before and after.
         why: how the base was chosen; empty if the user named it.
         reproduced: whether to ask that the head's metrics are those of the base, computed again,
             instead of holding them against the gate.
 
     Attributes:
-        base: the results before.
-        head: the results after.
+        base, head: the results before and after.
         alpha: level of the tests.
         unpaired: why the sides are not compared image by image; empty if they are.
         images: how many images they are paired on.

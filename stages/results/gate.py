@@ -119,11 +119,7 @@ def alpha_of(head: Results) -> float:
 def check_gate(base: Results, head: Results, verdicts: list[Verdict], unpaired: str) -> Check:
     """Hold the results of the head against the rules of its params.yaml.
 
-    Args:
-        base: the side before.
-        head: the side after.
-        verdicts: on the models that both have.
-        unpaired: why the sides are not paired; empty if they are.
+    The verdicts are on the models that both have; `unpaired` is why the sides are not paired.
     """
     try:
         gate = gate_of(head)

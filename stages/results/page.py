@@ -14,11 +14,7 @@ LICENCE = Path("LICENSE")
 
 
 def page(measured: Measurements, own_files: set[str]) -> str:
-    """The report as one HTML page that needs no other file.
-
-    Args:
-        measured: what is reported.
-        own_files: paths which the report itself writes.
+    """The report as one HTML page that needs no other file; `own_files` are what it writes.
 
     Raises:
         UserError: a picture is damaged.

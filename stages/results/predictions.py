@@ -71,11 +71,7 @@ def table_in(content: bytes, path: str, columns: Sequence[str], remedy: str) -> 
 
 
 def predictions_in(content: bytes, remedy: str) -> Predictions:
-    """What a table of predictions holds.
-
-    Args:
-        content: of the file.
-        remedy: what to do where it is damaged, for the messages.
+    """What a table of predictions holds; see `table_in`.
 
     Raises:
         UserError: it is not such a table, or a row is damaged.

@@ -65,12 +65,7 @@ TOLERANCES = (
 
 
 def check_reproduction(base: Results, metrics: list[MetricChange]) -> Check:
-    """Hold all metrics of the head against those of the base.
-
-    Args:
-        base: the side that was computed first, elsewhere.
-        metrics: of both sides.
-    """
+    """Hold all metrics of the head against those of the base, which was computed elsewhere."""
     images = base.metrics.get(EVALUATION, {}).get("images.test")
     if images is None:
         images = len(base.predictions) if base.predictions else 0

@@ -18,13 +18,7 @@ SHOWN_RULES = 20  # broken ones; a gate has no more, a failed reproduction has h
 
 
 def print_comparison(comparison: Comparison, console: Console, *, everything: bool) -> None:
-    """Print a comparison.
-
-    Args:
-        comparison: to print.
-        console: where to.
-        everything: whether to print all metrics that differ, not only the main ones.
-    """
+    """Print a comparison, with the main metrics that differ or with everything."""
     why = f", {comparison.why}" if comparison.why else ""
     _line(console, f"base: {_title(comparison.base.revision)}{why}")
     _line(console, f"head: {_title(comparison.head.revision)}\n")

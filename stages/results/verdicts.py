@@ -37,8 +37,7 @@ class Verdict:
         model: name of the model.
         measure: accuracy or brier.
         kind: what is said of it; `same` if all predictions, or all probabilities, are.
-        base: on the base side; None if it was not measured.
-        head: on the head side.
+        base, head: on each side; None if it was not measured.
         test: head less base on the same images; None if they are not compared.
         corrected_p: its p value, corrected over the models that changed (Holm).
     """
@@ -89,14 +88,8 @@ def pair_up(base: Results, head: Results) -> tuple[Pair | None, str]:
 def judge(base: Results, head: Results, pair: Pair | None, alpha: float) -> list[Verdict]:
     """Judge accuracy and Brier score of each model that both sides have.
 
-    Args:
-        base: the side before.
-        head: the side after.
-        pair: their predictions for the same images; None if there are none.
-        alpha: level of the tests, for each measure corrected over the models that changed.
-
-    Returns:
-        By measure and model; what is not paired has what each side measured by itself.
+    The level of the tests is alpha, for each measure corrected over the models that changed. What
+    is not paired has what each side measured by itself.
     """
     models = [model for model in head.models if model in base.models]
     found = []
