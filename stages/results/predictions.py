@@ -44,8 +44,7 @@ class Predictions:
     @property
     def labels(self) -> np.ndarray:
         """Class of each image as a position in `classes`, int [n]."""
-        position = {name: number for number, name in enumerate(self.classes)}
-        return np.array([position[name] for name in self.actual])
+        return np.asarray(pd.Categorical(self.actual, self.classes).codes)
 
 
 def table_in(content: bytes, path: str, columns: Sequence[str], remedy: str) -> pd.DataFrame:
