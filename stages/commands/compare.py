@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
         with replacing(options.output) as unfinished:
             unfinished.write_text(text, encoding="utf-8", newline="\n")
         print(f"{options.output}: {comparison.headline}")
-    elif text:
+    else:
         print(text, end="")
     if options.picture:
         from stages.results.turned_photos import draw_turned
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _rendered(comparison: "Comparison", options: argparse.Namespace) -> str:
-    """The text; empty if it was printed already, as wide as the terminal and in color."""
+    """The text; as a table as wide as the terminal and in color, if it goes there."""
     if options.format == "markdown":
         from stages.results.markdown import as_markdown
 
@@ -101,8 +101,8 @@ def _rendered(comparison: "Comparison", options: argparse.Namespace) -> str:
     from stages.commands.terminal import WIDTH_OF_FILES, console
     from stages.results.terminal import print_comparison
 
-    written = io.StringIO()
     is_file = options.output is not None
-    place = Console(file=written, width=WIDTH_OF_FILES) if is_file else console()
-    print_comparison(comparison, place, everything=options.all)
-    return written.getvalue()
+    place = Console(file=io.StringIO(), width=WIDTH_OF_FILES) if is_file else console()
+    with place.capture() as captured:
+        print_comparison(comparison, place, everything=options.all)
+    return captured.get()

@@ -40,28 +40,27 @@ def run(options: argparse.Namespace) -> None:
 
 
 def readme_with_tables() -> str:
-    """The README with each table renewed for which it has markers.
+    """The README with its tables renewed.
 
     Raises:
-        UserError: the README has no marker, or a file is missing.
+        UserError: a marker or a file is missing.
     """
     from stages.results.markdown import table
     from stages.results.measurements import Measurements
     from stages.results.report_tables import results_table, seeds_table, times_table
 
     measured = Measurements()
-    makers = {
-        "results": lambda: results_table(measured, with_seconds=False),
-        "seeds": lambda: seeds_table(measured),
-        "times": times_table,
+    tables = {
+        "results": results_table(measured, with_seconds=False),
+        "seeds": seeds_table(measured),
+        "times": times_table(),
     }
-    text = original = README.read_text(encoding="utf-8")
-    for name, made in makers.items():
+    text = README.read_text(encoding="utf-8")
+    for name, shown in tables.items():
         begin, end = f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
-        before, marker, rest = text.partition(begin)
-        if marker:
-            after = rest.partition(end)[2]
-            text = f"{before}{begin}\n{table(made())}\n{end}{after}"
-    if not any(f"<!-- {name}: written by" in original for name in makers):
-        raise UserError(f"{README}: has no marker such as {begin}; put it where the table belongs")
+        before, found, rest = text.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not (found and found_end):
+            raise UserError(f"{README}: has no {begin} or {end}; put it where the table belongs")
+        text = f"{before}{begin}\n{table(shown)}\n{end}{after}"
     return text

@@ -63,12 +63,12 @@ def param_changes(base: Results, head: Results) -> list[ParamChange]:
 def stage_changes(base: Results, head: Results) -> list[StageChange]:
     """Stages that read other code, data or params; empty if a side has no dvc.lock."""
     found = []
-    for stage in dict.fromkeys([*head.lock, *base.lock] if base.lock and head.lock else ()):
-        before, after = base.lock.get(stage), head.lock.get(stage)
-        if before is None or after is None:
-            change: Literal["added", "removed"] = "added" if before is None else "removed"
+    for stage in [*head.lock | base.lock] if base.lock and head.lock else ():
+        if stage not in base.lock or stage not in head.lock:
+            change: Literal["added", "removed"] = "added" if stage in head.lock else "removed"
             found.append(StageChange(stage, change, [], [], [], same_outputs=False))
             continue
+        before, after = base.lock[stage], head.lock[stage]
         files = changed_keys(after.deps, before.deps)
         code = [path for path in files if is_code(path)]
         data = [path for path in files if not is_code(path)]
@@ -81,11 +81,8 @@ def stage_changes(base: Results, head: Results) -> list[StageChange]:
 
 def metric_changes(base: Results, head: Results) -> list[MetricChange]:
     """All numbers of the metrics files of both sides, those of the test first."""
-    files = dict.fromkeys([*head.metrics, *base.metrics])
-    sides = {path: (base.metrics.get(path, {}), head.metrics.get(path, {})) for path in files}
-    return [
-        MetricChange(path, name, before.get(name), after.get(name))
-        for path in sorted(files, key=lambda path: path != EVALUATION)
-        for before, after in [sides[path]]
-        for name in dict.fromkeys([*after, *before])
-    ]
+    found = []
+    for path in sorted(head.metrics | base.metrics, key=lambda path: path != EVALUATION):
+        before, after = base.metrics.get(path, {}), head.metrics.get(path, {})
+        found += [MetricChange(path, k, before.get(k), after.get(k)) for k in after | before]
+    return found

@@ -4,6 +4,7 @@ from stages.data.errors import UserError
 from stages.workflow.revisions import SHORT, WORKSPACE, Revision, find_revision, repository
 
 MAIN_BRANCHES = ("main", "origin/main", "origin/HEAD")
+VERIFY = ("rev-parse", "--verify", "--quiet")
 HISTORY_IS_CUT = (
     "This clone is shallow; fetch the rest with `git fetch --unshallow origin` (in GitHub Actions "
     "`fetch-depth: 0`, in GitLab `GIT_DEPTH: 0`)"
@@ -42,20 +43,21 @@ def _default_base(head: Revision) -> tuple[Revision, str]:
         raise UserError("nothing is committed yet, so there is no base; commit the project first")
     if head.baseline:
         return _commit(head.baseline), f"where the experiment {head.name} started"
-    found = {name: _commit_of(f"{name}^{{commit}}") for name in MAIN_BRANCHES}
-    main = {name: commit for name, commit in found.items() if commit}
+    main = [name for name in MAIN_BRANCHES if _git(*VERIFY, f"{name}^{{commit}}")]
     if not main:
         branches = " or ".join(MAIN_BRANCHES)
         raise UserError(f"there is no branch {branches} to find a base with; name BASE")
     # Of several, the point that is nearest: a main branch that was not pulled lies further back.
-    fork = _git("merge-base", head.commit, *main.values())
+    fork = _git("merge-base", head.commit, *main)
     if not fork:
         raise UserError(f"no commit is common to {head.name} and {' or '.join(main)}; name BASE")
     if fork != head.commit:
-        return _commit(fork), f"where it left {next(iter(main))}"
-    if head.is_workspace and _has_changes():
+        return _commit(fork), f"where it left {main[0]}"
+    # Optional locks would be in the way of another process at work in the repository.
+    status = ("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
+    if head.is_workspace and _git(*status):
         return Revision("HEAD", "commit", fork), "the last commit, as the workspace has changes"
-    parent = _commit_of(f"{fork}^")
+    parent = _git(*VERIFY, f"{fork}^")
     if not parent:
         what = f"{fork[:SHORT]} has no parent to compare with, and the workspace has no changes"
         raise UserError(f"{what}; name BASE")
@@ -64,10 +66,6 @@ def _default_base(head: Revision) -> tuple[Revision, str]:
 
 def _commit(commit: str) -> Revision:
     return Revision(commit[:SHORT], "commit", commit)
-
-
-def _commit_of(name: str) -> str:
-    return _git("rev-parse", "--verify", "--quiet", name)
 
 
 def _git(*command: str) -> str:
@@ -81,12 +79,3 @@ def _git(*command: str) -> str:
             return ""
         raise
     return told.partition("\n")[0]
-
-
-def _has_changes() -> bool:
-    status: str = repository().git.status(
-        "--porcelain",
-        "--untracked-files=no",
-        env={"GIT_OPTIONAL_LOCKS": "0"},  # another process may be at work in the repository
-    )
-    return bool(status)

@@ -2,17 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cached_property
 
 from stages.data.errors import UserError
 from stages.models.names import noun_of
-from stages.results.changes import (
-    ParamChange,
-    StageChange,
-    metric_changes,
-    param_changes,
-    stage_changes,
-)
+from stages.results.changes import metric_changes, param_changes, stage_changes
 from stages.results.gate import alpha_of, check_gate
 from stages.results.reading import read_results
 from stages.results.reproduction import check_reproduction
@@ -27,22 +20,23 @@ class Comparison:
     """What differs between the results of two revisions, and what follows.
 
     Args:
-        base: the state before.
-        head: the state after.
+        base, head: the states before and after.
         why: how the base was chosen; empty if the user named it.
         reproduced: whether to ask that the head's metrics are those of the base, computed again,
             instead of holding them against the gate.
 
     Attributes:
-        base: the results before.
-        head: the results after.
+        base, head: the results before and after.
         alpha: level of the tests.
         unpaired: why the sides are not compared image by image; empty if they are.
         images: how many images they are paired on.
         verdicts: on each model that both sides have.
         flips: images whose prediction turned right or wrong.
+        params: those that differ, libraries with them.
+        stages: those that read other code, data or params.
         metrics: all numbers of the metrics files, whether or not they differ.
         check: what the head was held against.
+        notes: what is missing, damaged or does not fit, a sentence each.
 
     Raises:
         UserError: nothing can be compared.
@@ -52,15 +46,18 @@ class Comparison:
         self.base, self.head, self.why = read_results(base), read_results(head), why
         self.alpha = alpha_of(self.head)
         pair, self.unpaired = pair_up(self.base, self.head)
-        self.images = len(pair.head) if pair else 0
+        self.images = len(pair[1]) if pair else 0
         self.verdicts = judge(self.base, self.head, pair, self.alpha)
         self.flips = flips(pair) if pair else []
+        self.params = param_changes(self.base, self.head)
+        self.stages = stage_changes(self.base, self.head)
         self.metrics = metric_changes(self.base, self.head)
         if reproduced:
             self.check = check_reproduction(self.base, self.metrics)
         else:
             self.check = check_gate(self.base, self.head, self.verdicts, self.unpaired)
         self._refuse_nothing()
+        self.notes = self._notes()
 
     def _refuse_nothing(self) -> None:
         """Stop where there is nothing to say: no results, and no gate to hold them against."""
@@ -74,19 +71,7 @@ class Comparison:
                     f"nothing can be compared: no results {side.place}: {what}; {parts[-1][2]}"
                 )
 
-    @cached_property
-    def params(self) -> list[ParamChange]:
-        """Params that differ, libraries with them."""
-        return param_changes(self.base, self.head)
-
-    @cached_property
-    def stages(self) -> list[StageChange]:
-        """Stages that read other code, data or params."""
-        return stage_changes(self.base, self.head)
-
-    @cached_property
-    def notes(self) -> list[str]:
-        """What is missing, damaged or does not fit, a sentence each."""
+    def _notes(self) -> list[str]:
         base, head = self.base, self.head
         found = [
             f"{capital(side.place)}: {text}"
@@ -136,12 +121,14 @@ class Comparison:
         }[check.status]
 
     def sentences(self) -> Iterator[tuple[Kind, str]]:
-        """What is said of each model, the worst news first, with what it is."""
+        """What is said of each model, the worst news first, and if they are not paired, why."""
         for verdict in sorted(self.verdicts, key=lambda each: KINDS.index(each.kind)):
             if verdict.test and verdict.measure == ACCURACY:
                 yield verdict.kind, self._on_accuracy(verdict)
             elif verdict.kind in ("better", "worse"):
                 yield verdict.kind, self._on_brier(verdict)
+        if self.unpaired:
+            yield "not compared", f"Not compared image by image: {self.unpaired}."
 
     def _on_accuracy(self, verdict: Verdict) -> str:
         noun = noun_of(verdict.model)
@@ -160,12 +147,14 @@ class Comparison:
 
     def _on_brier(self, verdict: Verdict) -> str:
         test, before, after = verdict.test, verdict.base, verdict.head
-        if test is None or test.ci is None or before is None or after is None:
+        if not (test and test.ci and before and after):
             return ""
-        size = f"{signed(test.difference)} ({signed(test.ci[0])} to {signed(test.ci[1])})"
-        evidence = f"{size}; {p_value(test.p)}{self._correction(verdict)}"
-        noun, values = capital(noun_of(verdict.model)), f"{before.value:.4f} → {after.value:.4f}"
-        return f"{noun} has a {verdict.kind} Brier score: {values}, {evidence}."
+        noun, (low, high) = capital(noun_of(verdict.model)), map(signed, test.ci)
+        return (
+            f"{noun} has a {verdict.kind} Brier score: {before.value:.4f} → {after.value:.4f}, "
+            f"{signed(test.difference)} ({low} to {high}); {p_value(test.p)}"
+            f"{self._correction(verdict)}."
+        )
 
     def _correction(self, verdict: Verdict) -> str:
         """A clause on the p value that counts, if several models changed."""

@@ -1,7 +1,5 @@
 """The tables of a comparison, the same on the terminal and in Markdown."""
 
-from typing import Any
-
 from stages.results.changes import NO_VALUE, MetricChange
 from stages.results.comparison import Comparison
 from stages.results.reading import EVALUATION
@@ -21,11 +19,23 @@ from stages.results.text import (
 from stages.results.verdicts import ACCURACY, BRIER, Measured, Verdict
 
 MEASURES = accuracy_measures(("", "")) | CALIBRATION_MEASURES
-SHARES = {name for name, measure in MEASURES.items() if measure.is_share}
 IN_ANOTHER_TABLE = (ACCURACY, BRIER, "balanced_accuracy")
 MAIN_OF_TRAINING = ("validation.accuracy", "validation.log_loss", "train.accuracy")
+SHOWN_CODE = 12  # files, unless everything is shown
 SHOWN_FLIPS = 5  # of each model and direction
 SHOWN_NAMES = 2  # of data and params of a stage
+
+
+def detail_tables(comparison: Comparison, *, everything: bool) -> list[Table]:
+    """What differs: settings, stages, code, predictions and, as the last, metrics."""
+    code = _code_table(comparison)
+    return [
+        _params_table(comparison),
+        _stages_table(comparison),
+        code if everything else code.cut(SHOWN_CODE, " (--all)"),
+        _flips_table(comparison),
+        _metrics_table(comparison, everything=everything),
+    ]
 
 
 def verdicts_table(comparison: Comparison) -> Table:
@@ -57,9 +67,9 @@ def _value(measured: Measured | None, *, is_share: bool) -> str:
     return f"{measured.value:.4f}"
 
 
-def flips_table(comparison: Comparison) -> Table:
+def _flips_table(comparison: Comparison) -> Table:
     """The first images of each model whose prediction turned wrong, and right."""
-    rows = []
+    rows, counts = [], []
     models = dict.fromkeys(flip.model for flip in comparison.flips)
     for is_right, how in ((False, "to wrong"), (True, "to right")):
         for model in models:
@@ -68,28 +78,24 @@ def flips_table(comparison: Comparison) -> Table:
                 [model, how, str(flip.index), flip.actual, f"{flip.base} → {flip.head}"]
                 for flip in found[:SHOWN_FLIPS]
             ]
-    turned = {model: comparison.turned(model) for model in models}
-    counts = [
-        f"{model} {wrong:,} wrong, {right:,} right" for model, (right, wrong) in turned.items()
-    ]
+    for model in models:
+        right, wrong = comparison.turned(model)
+        counts.append(f"{model} {wrong:,} wrong, {right:,} right")
     caption = f"Images whose prediction turned: {'; '.join(counts)}; the first of each"
-    return Table(
-        caption, ["model", "turned", "image", "actual", "predictions"], rows, words=(1, 3, 4)
-    )
+    header = ["model", "turned", "image", "actual", "predictions"]
+    return Table(caption, header, rows, words=(1, 3, 4))
 
 
-def params_table(comparison: Comparison) -> Table:
-    """Params that differ, libraries with them."""
-    rows = [[each.key, _param(each.base), _param(each.head)] for each in comparison.params]
+def _params_table(comparison: Comparison) -> Table:
+    rows = [
+        [each.key, *(ABSENT if v is NO_VALUE else param(v) for v in (each.base, each.head))]
+        for each in comparison.params
+    ]
     caption = f"Settings that differ ({len(rows)})"
     return Table(caption, ["setting", "base", "head"], rows, code=(0, 1, 2))
 
 
-def _param(value: Any) -> str:
-    return ABSENT if value is NO_VALUE else param(value)
-
-
-def stages_table(comparison: Comparison) -> Table:
+def _stages_table(comparison: Comparison) -> Table:
     """Stages that read something else: how many files of code, which data, which params."""
     rows = []
     for each in comparison.stages:
@@ -104,7 +110,7 @@ def stages_table(comparison: Comparison) -> Table:
     return Table(f"Stages that read something else ({len(rows)})", header, rows, words=(1, 2, 3, 4))
 
 
-def code_table(comparison: Comparison) -> Table:
+def _code_table(comparison: Comparison) -> Table:
     """Files of code that differ, and the stages that read them."""
     stages = max(len(comparison.base.lock), len(comparison.head.lock))
     rows = []
@@ -115,13 +121,9 @@ def code_table(comparison: Comparison) -> Table:
     return Table(caption, ["file", "stages"], rows, code=(0,), words=(1,))
 
 
-def metrics_table(comparison: Comparison, *, everything: bool) -> Table:
-    """Metrics that differ: the main ones, or all."""
-    rows = [
-        [_name(each), _number(each, each.base), _number(each, each.head), _difference(each)]
-        for each in comparison.metrics
-        if each.differs and (everything or _is_main(each))
-    ]
+def _metrics_table(comparison: Comparison, *, everything: bool) -> Table:
+    differing = [each for each in comparison.metrics if each.differs]
+    rows = [_metric(each) for each in differing if everything or _is_main(each)]
     what = "Metrics that differ" if everything else "Main metrics that differ"
     return Table(f"{what} ({len(rows)})", ["metric", "base", "head", "difference"], rows)
 
@@ -136,29 +138,26 @@ def _is_main(metric: MetricChange) -> bool:
     return metric.file != EVALUATION or last not in IN_ANOTHER_TABLE
 
 
-def _name(metric: MetricChange) -> str:
-    stem = metric.file.rsplit("/", maxsplit=1)[-1].removesuffix(".json")
-    return metric.name if metric.file == EVALUATION else f"{stem}: {metric.name}"
+def _metric(metric: MetricChange) -> list[str]:
+    """Name, both values, and their difference."""
+    last = metric.name.rpartition(".")[2].removesuffix("_ci_low").removesuffix("_ci_high")
+    is_share = "accuracy" in last or ".robustness." in metric.name
+    is_share |= last in MEASURES and MEASURES[last].is_share
+    file = metric.file.rpartition("/")[2].removesuffix(".json")
+    name = metric.name if metric.file == EVALUATION else f"{file}: {metric.name}"
+    sides = [_number(value, is_share=is_share) for value in (metric.base, metric.head)]
+    difference, gap = ABSENT, metric.difference
+    if gap is not None:
+        if isinstance(metric.head, int):
+            difference = f"{gap:+,}".replace("-", "−")
+        else:
+            difference = f"{signed(100 * gap, 2)} points" if is_share else signed(gap)
+    return [name, *sides, difference]
 
 
-def _number(metric: MetricChange, value: float | None) -> str:
+def _number(value: float | None, *, is_share: bool) -> str:
     if value is None:
         return ABSENT
     if isinstance(value, int):
         return f"{value:,}"
-    return percent(value, 2) if _is_share(metric) else f"{value:.4f}"
-
-
-def _difference(metric: MetricChange) -> str:
-    gap = metric.difference
-    if gap is None:
-        return ABSENT
-    if isinstance(metric.head, int):
-        return f"{gap:+,}".replace("-", "−")
-    return f"{signed(100 * gap, 2)} points" if _is_share(metric) else signed(gap)
-
-
-def _is_share(metric: MetricChange) -> bool:
-    last = metric.name.rsplit(".", maxsplit=1)[-1]
-    bare = last.removesuffix("_ci_low").removesuffix("_ci_high")
-    return bare in SHARES or "accuracy" in last or ".robustness." in metric.name
+    return percent(value, 2) if is_share else f"{value:.4f}"

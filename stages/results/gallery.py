@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,25 +25,15 @@ class Picture:
     address: str
 
 
-# By the name of a file: caption, and description for who cannot see the picture.
-Captions = dict[str, tuple[str, str]]
-
-
-def _of_each(models: tuple[str, ...], name: str, caption: str, description: str) -> Captions:
-    nouns = {model: MODELS[model].noun for model in models}
-    return {
-        f"{model}_{name}": (caption.format(noun), description.format(noun))
-        for model, noun in nouns.items()
-    }
-
-
-GROUPS: dict[str, Captions] = {
-    "Learning": _of_each(
-        ("cnn", "mobilenet"),
-        "learning_curves",
-        "Learning curves of {}, whose weights are those of the last epoch.",
-        "Loss and accuracy of {} by epoch, on training and on validation images.",
-    ),
+# By title of the group and name of the file, in which {name} is that of each model: caption, and
+# description for who cannot see the picture.
+GROUPS = {
+    "Learning": {
+        "{name}_learning_curves": (
+            "Learning curves of {noun}, whose weights are those of the last epoch.",
+            "Loss and accuracy of {noun} by epoch, on training and on validation images.",
+        ),
+    },
     "Comparison": {
         "accuracy": (
             "Accuracy of each model; whether two differ on the same images says the comparison.",
@@ -74,17 +65,13 @@ GROUPS: dict[str, Captions] = {
             "Test images whose label all models contradict: hard ones, or wrong labels.",
             "A grid of test images, each with its label and the class that all models agree on.",
         ),
-        **_of_each(
-            tuple(MODELS),
-            "mistakes",
-            "Mistakes of {}, the surest first.",
-            "A grid of test images, each with its label and the wrong prediction of {}.",
+        "{name}_mistakes": (
+            "Mistakes of {noun}, the surest first.",
+            "A grid of test images, each with its label and the wrong prediction of {noun}.",
         ),
-        **_of_each(
-            tuple(MODELS),
-            "unsure",
-            "Right predictions of {}, the least sure first.",
-            "A grid of test images that {} barely gets right, each with how sure it is.",
+        "{name}_unsure": (
+            "Right predictions of {noun}, the least sure first.",
+            "A grid of test images that {noun} barely gets right, each with how sure it is.",
         ),
     },
     "What the models look at": {
@@ -129,12 +116,18 @@ def gather_pictures() -> dict[str, list[Picture]]:
         UserError: a file is no PNG.
     """
     waiting = {path.stem: path for path in sorted(FOLDER.glob("*.png"))}
-    groups = {
-        title: [_read(waiting.pop(name), *captions[name]) for name in captions if name in waiting]
-        for title, captions in GROUPS.items()
-    }
-    others = [_read(path, path.name, f"The picture {path.name}") for path in waiting.values()]
-    return {title: found for title, found in (groups | {"More pictures": others}).items() if found}
+    found: dict[str, list[Picture]] = {}
+    for title, captions in GROUPS.items():
+        for (stem, texts), model in itertools.product(captions.items(), MODELS.values()):
+            # Without a {name} it is the same for all, and there for the first.
+            if path := waiting.pop(stem.format(**vars(model)), None):
+                texts_of_it = (text.format(**vars(model)) for text in texts)
+                found.setdefault(title, []).append(_read(path, *texts_of_it))
+    if waiting:
+        found["More pictures"] = [
+            _read(path, path.name, f"The picture {path.name}") for path in waiting.values()
+        ]
+    return found
 
 
 def _read(path: Path, caption: str, description: str) -> Picture:

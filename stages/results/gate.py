@@ -5,7 +5,7 @@ allowed and the paired test says that it is real. Rules that the head makes impo
 predictions that are missing or damaged, are broken; those that the base makes so are not checked.
 """
 
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -110,21 +110,16 @@ def gate_of(side: Results) -> GateParams | None:
 
 def alpha_of(head: Results) -> float:
     """Level of the tests: that of the head's gate if there is one that can be read."""
-    try:
-        gate = gate_of(head)
-    except UserError:
-        gate = None
-    return gate.alpha if gate else DEFAULT_ALPHA
+    with suppress(UserError):
+        if gate := gate_of(head):
+            return gate.alpha
+    return DEFAULT_ALPHA
 
 
 def check_gate(base: Results, head: Results, verdicts: list[Verdict], unpaired: str) -> Check:
     """Hold the results of the head against the rules of its params.yaml.
 
-    Args:
-        base: the side before.
-        head: the side after.
-        verdicts: on the models that both have.
-        unpaired: why the sides are not paired; empty if they are.
+    The verdicts are on the models that both have; `unpaired` is why the sides are not paired.
     """
     try:
         gate = gate_of(head)
@@ -135,8 +130,18 @@ def check_gate(base: Results, head: Results, verdicts: list[Verdict], unpaired: 
         remark = f"{PARAMS_FILE} has no section `{GATE}`, so nothing is asked of the results"
         return Check("gate", "none", remark, [], loosened)
     rules = [_held(limit, head) for limit in limits(gate)]
-    for key in LOSSES:
-        rules += _losses(key, gate, base, head, verdicts, unpaired)
+    for key, measure in LOSSES.items():
+        name, allowed = f"{GATE}.{key}", getattr(gate, key)
+        if head.predictions is None:
+            reason = f"cannot be checked: {head.gaps[PREDICTIONS]}"
+            rules.append(Rule(name, "broken", reason))
+        elif unpaired:
+            rules.append(Rule(name, "not checked", unpaired))
+        else:
+            new = [model for model in head.models if model not in base.models]
+            rules += [Rule(f"{name}, {m}", "not checked", f"{m} is new") for m in new]
+            judged = [verdict for verdict in verdicts if verdict.measure == measure]
+            rules += [_loss(name, verdict, allowed, gate.alpha) for verdict in judged]
     return Check("gate", status_of(rules), "", rules, loosened)
 
 
@@ -146,43 +151,25 @@ def _held(limit: Limit, head: Results) -> Rule:
         missing = f"{EVALUATION} has no {limit.model}.{limit.measure}"
         reason = head.gaps.get(EVALUATION, missing)
         return Rule(limit.name, "broken", f"cannot be checked {head.place}: {reason}")
-    asked = f"{limit.asks} {limit.value:g} is asked"
-    said = f"{limit.model}: {limit.measure} is {value:g}, {asked}"
+    said = f"{limit.model}: {limit.measure} is {value:g}, {limit.asks} {limit.value:g} is asked"
     return Rule(limit.name, "kept" if limit.allows(value) else "broken", said)
 
 
-def _losses(
-    key: str, gate: GateParams, base: Results, head: Results, verdicts: list[Verdict], unpaired: str
-) -> Iterator[Rule]:
-    name = f"{GATE}.{key}"
-    if head.predictions is None:
-        yield Rule(name, "broken", f"cannot be checked: {head.gaps[PREDICTIONS]}")
-        return
-    if unpaired:
-        yield Rule(name, "not checked", unpaired)
-        return
-    for model in head.models:
-        if model not in base.models:
-            yield Rule(f"{name}, {model}", "not checked", f"{model} is new")
-    for verdict in verdicts:
-        if verdict.measure == LOSSES[key]:
-            outcome, said = _loss(verdict, getattr(gate, key), gate.alpha)
-            yield Rule(f"{name}, {verdict.model}", outcome, f"{verdict.model}: {said}")
-
-
-def _loss(verdict: Verdict, allowed: float, alpha: float) -> tuple[Outcome, str]:
+def _loss(key: str, verdict: Verdict, allowed: float, alpha: float) -> Rule:
     """Whether a loss is real and more than is allowed, and why."""
-    test, p = verdict.test, verdict.corrected_p
+    name, test, p = f"{key}, {verdict.model}", verdict.test, verdict.corrected_p
     if test is None or p is None or not verdict.base or not verdict.head:
-        return "not checked", "the predictions of a side lack it"
+        reason = f"{verdict.model}: the predictions of a side lack it"
+        return Rule(name, "not checked", reason)
     change = f"{verdict.measure} {verdict.base.value:.4f} → {verdict.head.value:.4f}"
-    what = f"{change}; {p_value(p)}, level {alpha:g}"
+    what = f"{verdict.model}: {change}; {p_value(p)}, level {alpha:g}"
     if verdict.kind != "worse":
-        return "kept", f"{what}: no loss that is more than chance"
+        return Rule(name, "kept", f"{what}: no loss that is more than chance")
     loss = abs(test.difference)
+    real = f"{what}: a real loss of {loss:.4f}"
     if loss <= allowed + ROUNDING:
-        return "kept", f"{what}: a real loss of {loss:.4f}, up to {allowed:g} allowed"
-    return "broken", f"{what}: a real loss of {loss:.4f}, more than {allowed:g} allowed"
+        return Rule(name, "kept", f"{real}, up to {allowed:g} allowed")
+    return Rule(name, "broken", f"{real}, more than {allowed:g} allowed")
 
 
 def _loosened(base: Results, after: GateParams | None) -> list[str]:
@@ -195,9 +182,8 @@ def _loosened(base: Results, after: GateParams | None) -> list[str]:
         return []
     if after is None:
         return [f"all rules: {GATE} was removed"]
-    found = []
-    asked, still = _demands(before), _demands(after)
-    for key, (value, demand) in asked.items():
+    found, still = [], _demands(after)
+    for key, (value, demand) in _demands(before).items():
         if key not in still:
             found.append(f"{key}: {value:g} was removed")
         elif still[key][1] < demand:

@@ -5,33 +5,33 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.results import comparison_tables as tables
 from stages.results.comparison import Comparison
+from stages.results.comparison_tables import detail_tables, verdicts_table
 from stages.results.text import Markdown, Table, capital
 
 MARKER = "<!-- results-of-a-change -->"  # the first line; CI finds its comment by it
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST_TABLE = 150  # rows; a comment on GitHub holds 65,536 characters
 SHOWN_RULES = 30
-MARKS = {"worse": "🔴", "better": "🟢"}
+MARKS = {"worse": "🔴", "better": "🟢", "not compared": "⚠️"}
 OTHER_MARK = "⚪"
 SIGNS = re.compile(r"([\\`*_{}\[\]#|~<>&])")
 
 
-def templates(kind: str) -> Environment:
-    """Templates that give `html`, or `markdown` with the filters `code`, `table`, `verbatim`."""
+def render(name: str, **values: object) -> str:
+    """A template, filled in; one of Markdown has the filters `code`, `table`, `verbatim`."""
+    is_html = name.endswith(".html.j2")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
-        autoescape=kind == "html",  # noqa: S701  # Markdown's own way is `escaped`
+        autoescape=is_html,  # noqa: S701  # Markdown's own way is `escaped`
+        finalize=None if is_html else escaped,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    if kind == "markdown":
-        environment.finalize = escaped
-        environment.filters |= {"code": code, "table": table, "verbatim": Markdown}
-    return environment
+    environment.filters |= {"code": code, "table": table, "verbatim": Markdown}
+    return environment.get_template(name).render(values)
 
 
 def escaped(value: object) -> Markdown:
@@ -72,29 +72,18 @@ def table(shown: Table) -> Markdown:
 def as_markdown(comparison: Comparison) -> str:
     """A comparison for a CI job's summary or a comment that is found again, details folded."""
     check = comparison.check
-    details = [
-        tables.params_table(comparison),
-        tables.stages_table(comparison),
-        tables.code_table(comparison),
-        tables.flips_table(comparison),
-        tables.metrics_table(comparison, everything=True),
-        *([check.table] if check.table else []),
-    ]
+    details = detail_tables(comparison, everything=True)
+    details += [check.table] if check.table else []
     broken = check.with_outcome("broken")
-    return (
-        templates("markdown")
-        .get_template("comparison.md.j2")
-        .render(
-            marker=MARKER,
-            comparison=comparison,
-            check=check,
-            broken=broken[:SHOWN_RULES],
-            more_broken=len(broken) - SHOWN_RULES,
-            headline=capital(comparison.headline),
-            sentences=[
-                (MARKS.get(kind, OTHER_MARK), text) for kind, text in comparison.sentences()
-            ],
-            verdicts=tables.verdicts_table(comparison),
-            details=[each.cut(LONGEST_TABLE) for each in details if each.rows],
-        )
+    return render(
+        "comparison.md.j2",
+        marker=MARKER,
+        comparison=comparison,
+        check=check,
+        broken=broken[:SHOWN_RULES],
+        more_broken=len(broken) - SHOWN_RULES,
+        headline=capital(comparison.headline),
+        sentences=[(MARKS.get(kind, OTHER_MARK), text) for kind, text in comparison.sentences()],
+        verdicts=verdicts_table(comparison),
+        details=[each.cut(LONGEST_TABLE) for each in details if each.rows],
     )

@@ -13,6 +13,7 @@ from stages.data.errors import UserError
 from stages.models.names import MODELS, ModelNames, best, noun_of
 from stages.results.predictions import PREDICTIONS, table_in
 from stages.results.reading import EVALUATION, read_results
+from stages.results.verdicts import Kind, kind_of, sentence_on
 from stages.statistics.paired import PairedDifference
 from stages.workflow.params import read_params
 from stages.workflow.pipeline import LOCK_FILE
@@ -50,11 +51,13 @@ class Model(ModelNames):
 
 
 class ModelPair(NamedTuple):
-    """Nouns of two models, and how they differ on the same images; None if not measured."""
+    """Two models on the same images: their nouns, how they differ, and a sentence on it."""
 
     first: str
     second: str
     test: PairedDifference | None
+    kind: Kind
+    sentence: str
 
 
 def _below(values: Mapping[str, float], group: str) -> dict[str, float]:
@@ -149,8 +152,12 @@ class Measurements:
         found = []
         for name in names:
             test = PairedDifference.from_metrics(_below(values, f"comparisons.{name}"))
-            first, _, second = name.partition("_vs_")
-            found.append(ModelPair(noun_of(first), noun_of(second), test))
+            first, second = map(noun_of, name.split("_vs_"))
+            kind: Kind = "not measured"
+            if test:
+                kind = kind_of(test.difference, test.p, self.params.registry.alpha)
+            sentence = sentence_on(first, second, test, kind, self.test_images)
+            found.append(ModelPair(first, second, test, kind, sentence))
         return found
 
     @property

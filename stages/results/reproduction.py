@@ -10,108 +10,90 @@ and are a fraction of what a mistake costs: labels in a wrong order, a model tha
 images that are prepared in another way.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from typing import NamedTuple
 
 from stages.results.changes import MetricChange
-from stages.results.gate import Check, Outcome, Rule, status_of
+from stages.results.gate import ROUNDING, Check, Outcome, Rule, status_of
 from stages.results.reading import EVALUATION, Results
-from stages.results.text import Table
+from stages.results.text import ABSENT, Table
 from stages.statistics.paired import COUNTS
 
-ROUNDING = 1e-9
 
-
-@dataclass(frozen=True)
-class Tolerance:
+class Tolerance(NamedTuple):
     """How far a kind of metric may be off.
 
     Attributes:
         kind: what it is, in words.
-        holds_for: tells by its file, its name and its last key whether a metric is of this kind.
-        allowed: the largest difference; of counts of images, as a share of the test images.
-        is_share_of_images: whether it is.
+        pattern: found in `FILE: NAME` of each metric of this kind.
+        allowed: the largest difference.
+        is_share: whether that is a share of the test images.
+        is_of_counts: whether it holds for whole numbers alone.
     """
 
     kind: str
-    holds_for: Callable[[MetricChange, str], bool]
+    pattern: str
     allowed: float
-    is_share_of_images: bool = False
-
-
-def _last_is(*names: str) -> Callable[[MetricChange, str], bool]:
-    return lambda _, last: last in names
-
-
-def _is_count(metric: MetricChange, _: str) -> bool:
-    return isinstance(metric.base if metric.head is None else metric.head, int)
-
-
-def _is_of_baseline(metric: MetricChange, _: str) -> bool:
-    return "train_baseline" in metric.file or metric.name.startswith("baseline.")
+    is_share: bool = False
+    is_of_counts: bool = False
 
 
 # The first that holds is the one.
 TOLERANCES = (
     # They hang on few images, and stray more than an accuracy does.
-    Tolerance("p values", _last_is("mcnemar_p"), 1.0),
-    Tolerance("calibration slopes", _last_is("calibration_slope"), 0.5),
-    Tolerance("coverage at 99 %", _last_is("coverage_at_99"), 0.25),
-    Tolerance("doubtful labels", _last_is("flagged"), 30),
+    Tolerance("p values", r"\bmcnemar_p$", 1.0),
+    Tolerance("calibration slopes", r"\bcalibration_slope$", 0.5),
+    Tolerance("coverage at 99 %", r"\bcoverage_at_99$", 0.25),
+    Tolerance("doubtful labels", r"\bflagged$", 30),
     # It is computed in closed form, without chance; an image may lie on the boundary.
-    Tolerance("measures of the baseline", _is_of_baseline, 0.002),
+    Tolerance("measures of the baseline", r"train_baseline|: baseline\.", 0.002),
     # Each network adds its own images, in either direction.
     Tolerance(
         "images that two models classify alike or not",
-        _last_is(*COUNTS),
+        rf"\b({'|'.join(COUNTS)})$",
         0.04,
-        is_share_of_images=True,
+        is_share=True,
     ),
-    Tolerance("differences of two models", lambda _, last: "difference" in last, 0.03),
-    Tolerance("log losses", _last_is("log_loss"), 0.06),
+    Tolerance("differences of two models", r"difference[^.]*$", 0.03),
+    Tolerance("log losses", r"\blog_loss$", 0.06),
     # Counts are of data, and the data are the same bytes.
-    Tolerance("counts of images", _is_count, 0),
+    Tolerance("counts of images", "", 0, is_of_counts=True),
     # A tenth of the test images, so that chance is three times as large.
-    Tolerance("accuracies on changed images", lambda each, _: ".robustness." in each.name, 0.05),
-    Tolerance("accuracies and all other measures", lambda *_: True, 0.02),
+    Tolerance("accuracies on changed images", r"\.robustness\.", 0.05),
+    Tolerance("accuracies and all other measures", "", 0.02),
 )
 
 
 def check_reproduction(base: Results, metrics: list[MetricChange]) -> Check:
-    """Hold all metrics of the head against those of the base.
-
-    Args:
-        base: the side that was computed first, elsewhere.
-        metrics: of both sides.
-    """
+    """Hold all metrics of the head against those of the base, which was computed elsewhere."""
     images = base.metrics.get(EVALUATION, {}).get("images.test")
     if images is None:
         images = len(base.predictions) if base.predictions else 0
-    of_kind: dict[Tolerance, list[MetricChange]] = {each: [] for each in TOLERANCES}
-    rules, rows = [], []
-    for metric in metrics:
-        tolerance = tolerance_of(metric)
-        of_kind[tolerance].append(metric)
-        rules.append(_rule(metric, _allowed(tolerance, images)))
-    for tolerance, found in of_kind.items():
+    allowed = {each: each.allowed * (images if each.is_share else 1) for each in TOLERANCES}
+    kinds = {metric: tolerance_of(metric) for metric in metrics}
+    rows = []
+    for tolerance in TOLERANCES:
+        found = [metric for metric in metrics if kinds[metric] == tolerance]
         if found:
             largest = max(found, key=_gap)
-            which = largest.name if _gap(largest) else "–"
-            allowed = f"{_allowed(tolerance, images):g}"
-            rows.append([tolerance.kind, str(len(found)), allowed, f"{_gap(largest):.4g}", which])
+            gap, which = _gap(largest), largest.name if _gap(largest) else ABSENT
+            most = f"{allowed[tolerance]:g}"
+            rows.append([tolerance.kind, str(len(found)), most, f"{gap:.4g}", which])
     header = ["kind", "metrics", "allowed", "largest", "which"]
     table = Table("How far the metrics lie apart", header, rows, words=(4,))
+    rules = [_rule(metric, allowed[kinds[metric]]) for metric in metrics]
     return Check("reproduction", status_of(rules), "", rules, [], table)
 
 
 def tolerance_of(metric: MetricChange) -> Tolerance:
     """How far a metric may be off."""
-    last = metric.name.rsplit(".", maxsplit=1)[-1]
-    return next(each for each in TOLERANCES if each.holds_for(metric, last))
-
-
-def _allowed(tolerance: Tolerance, images: float) -> float:
-    return tolerance.allowed * (images if tolerance.is_share_of_images else 1)
+    is_count = isinstance(metric.base if metric.head is None else metric.head, int)
+    return next(
+        each
+        for each in TOLERANCES
+        if (is_count or not each.is_of_counts)
+        and re.search(each.pattern, f"{metric.file}: {metric.name}")
+    )
 
 
 def _gap(metric: MetricChange) -> float:
@@ -119,11 +101,10 @@ def _gap(metric: MetricChange) -> float:
 
 
 def _rule(metric: MetricChange, allowed: float) -> Rule:
-    name = f"{metric.file}: {metric.name}"
+    name, gap = f"{metric.file}: {metric.name}", _gap(metric)
     if metric.difference is None:
         here = "the base" if metric.base is not None else "the head"
         return Rule(name, "broken", f"{metric.name} is in {metric.file} of {here} alone")
-    gap = _gap(metric)
     outcome: Outcome = "kept" if gap <= allowed + ROUNDING else "broken"
     values = f"{metric.base:.6g} → {metric.head:.6g}"
     return Rule(name, outcome, f"{values}, {gap:.4g} apart; up to {allowed:.4g} is allowed")

@@ -4,35 +4,27 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
-from stages.results import comparison_tables as tables
 from stages.results.comparison import Comparison
+from stages.results.comparison_tables import detail_tables, verdicts_table
 from stages.results.gate import Check
 from stages.results.text import Table, capital
 from stages.workflow.revisions import SHORT, Revision
 
-COLORS = {"worse": "red", "better": "green"}
-SHOWN_CODE = 12
+COLORS = {"worse": "red", "better": "green", "not compared": "yellow"}
 LONGEST_NAME = 38  # columns
 SHOWN_RULES = 20  # broken ones; a gate has no more, a failed reproduction has hundreds
 
 
 def print_comparison(comparison: Comparison, console: Console, *, everything: bool) -> None:
-    """Print a comparison.
-
-    Args:
-        comparison: to print.
-        console: where to.
-        everything: whether to print all metrics that differ, not only the main ones.
-    """
+    """Print a comparison, with the main metrics that differ or with everything."""
     why = f", {comparison.why}" if comparison.why else ""
     _line(console, f"base: {_title(comparison.base.revision)}{why}")
     _line(console, f"head: {_title(comparison.head.revision)}\n")
     _line(console, capital(comparison.headline), "bold")
     for kind, text in comparison.sentences():
         _line(console, f"- {text}", COLORS.get(kind, ""))
-    if comparison.unpaired:
-        _line(console, f"- Not compared image by image: {comparison.unpaired}.", "yellow")
     console.print()
     failed = comparison.check.status in ("failed", "unreadable")
     _line(console, comparison.check_text, "bold red" if failed else "bold")
@@ -40,13 +32,14 @@ def print_comparison(comparison: Comparison, console: Console, *, everything: bo
     for note in comparison.notes:
         _line(console, f"WARNING: {note}", "yellow")
     console.print()
-    _print_tables(comparison, console, everything=everything)
-
-
-def _title(revision: Revision) -> str:
-    """Name and commit."""
-    name, commit = revision.name, revision.commit
-    return name if commit.startswith(name) else f"{name} ({commit[:SHORT]})"
+    details = detail_tables(comparison, everything=everything)
+    differing = sum(metric.differs for metric in comparison.metrics)
+    if not (comparison.params or comparison.stages or differing):
+        _line(console, "Settings, stages and metrics are the same on both sides.")
+    for table in (verdicts_table(comparison), *details):
+        print_table(table, console)
+    if more := differing - len(details[-1].rows):
+        _line(console, f"{more} more metrics differ; --all shows them")
 
 
 def _print_check(check: Check, console: Console) -> None:
@@ -64,24 +57,10 @@ def _print_check(check: Check, console: Console) -> None:
         print_table(check.table, console)
 
 
-def _print_tables(comparison: Comparison, console: Console, *, everything: bool) -> None:
-    differing = sum(metric.differs for metric in comparison.metrics)
-    if not (comparison.params or comparison.stages or differing):
-        _line(console, "Settings, stages and metrics are the same on both sides.")
-    code = tables.code_table(comparison)
-    metrics = tables.metrics_table(comparison, everything=everything)
-    for table in (
-        tables.verdicts_table(comparison),
-        tables.params_table(comparison),
-        tables.stages_table(comparison),
-        code if everything else code.cut(SHOWN_CODE, " (--all)"),
-        tables.flips_table(comparison),
-        metrics,
-    ):
-        print_table(table, console)
-    more = differing - len(metrics.rows)
-    if more and not everything:
-        _line(console, f"{more} more metrics differ; --all shows them")
+def _title(revision: Revision) -> str:
+    """Name and commit."""
+    name, commit = revision.name, revision.commit
+    return name if commit.startswith(name) else f"{name} ({commit[:SHORT]})"
 
 
 def print_table(table: Table, console: Console) -> None:
@@ -100,14 +79,9 @@ def print_table(table: Table, console: Console) -> None:
             min_width=min(longest, LONGEST_NAME) if number == 0 else None,
         )
     for row in table.rows:
-        drawn.add_row(*(_colored(cell) for cell in row))
+        drawn.add_row(*(Text(cell, COLORS.get(cell.partition(",\n")[0], "")) for cell in row))
     console.print(drawn)
     console.print()
-
-
-def _colored(cell: str) -> str:
-    color = COLORS.get(cell.partition(",\n")[0])
-    return f"[{color}]{escape(cell)}[/{color}]" if color else escape(cell)
 
 
 def _line(console: Console, text: str, style: str = "") -> None:

@@ -27,12 +27,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table with a caption, titles of columns, and rows whose first cell names the row.
 
     Attributes:
-        caption: what it shows.
-        header: titles of the columns.
-        rows: cells; the first of each row names the row.
         code: numbers of the columns that hold code, as paths and hashes.
         words: numbers of the columns that hold words; the others, after the first, hold numbers.
         absent: what is said in place of a table without rows.

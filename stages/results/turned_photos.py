@@ -1,5 +1,6 @@
 """The photos whose prediction turned, as a picture, where they are on this machine."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -31,22 +32,18 @@ def draw_turned(comparison: Comparison, path: Path) -> str:
     from stages.figures.photos import captioned_grid  # matplotlib takes a second
     from stages.figures.style import save_figure
 
-    groups: dict[tuple[bool, str], list[int]] = {}
-    for number, flip in enumerate(comparison.flips):
-        groups.setdefault((flip.to_right, flip.model), []).append(number)
-    in_order = sorted(groups, key=lambda group: group[0])  # those that turned wrong first
-    shown = [comparison.flips[n] for group in in_order for n in groups[group][:SHOWN]]
+    flips = sorted(comparison.flips, key=lambda flip: flip.to_right)  # those turned wrong first
+    groups = itertools.groupby(flips, key=lambda flip: (flip.to_right, flip.model))
+    shown = [flip for _, group in groups for flip in itertools.islice(group, SHOWN)]
     captions = [
         f"{flip.model}: {'right' if flip.to_right else 'wrong'}\n{flip.base} → {flip.head}\n"
         f"image {flip.index}"
         for flip in shown
     ]
-    images = np.stack([photos[flip.index] for flip in shown]) if shown else np.empty((0, 32, 32, 3))
-    everything = len(comparison.flips)
-    of = f"{len(shown)} of {everything}" if len(shown) < everything else "all"
+    of = f"{len(shown)} of {len(flips)}" if len(shown) < len(flips) else "all"
     sides = f"{comparison.base.revision.name} → {comparison.head.revision.name}"
     title = f"Test images whose prediction turned right or wrong, {sides} ({of})"
-    save_figure(path, captioned_grid(images.astype(np.uint8), captions, title))
+    save_figure(path, captioned_grid([photos[flip.index] for flip in shown], captions, title))
     return f"{path}: {len(shown)} images whose prediction turned"
 
 

@@ -37,8 +37,7 @@ class Verdict:
         model: name of the model.
         measure: accuracy or brier.
         kind: what is said of it; `same` if all predictions, or all probabilities, are.
-        base: on the base side; None if it was not measured.
-        head: on the head side.
+        base, head: on each side; None if it was not measured.
         test: head less base on the same images; None if they are not compared.
         corrected_p: its p value, corrected over the models that changed (Holm).
     """
@@ -68,11 +67,8 @@ class Flip:
         return self.head == self.actual
 
 
-class Pair(NamedTuple):
-    """Predictions of both sides for the same images in the same order."""
-
-    base: Predictions
-    head: Predictions
+# Of base and head, for the same images in the same order.
+Pair = tuple[Predictions, Predictions]
 
 
 def pair_up(base: Results, head: Results) -> tuple[Pair | None, str]:
@@ -80,26 +76,20 @@ def pair_up(base: Results, head: Results) -> tuple[Pair | None, str]:
     if base.predictions is None or head.predictions is None:
         side = base if base.predictions is None else head
         return None, f"there are no predictions {side.place} that can be read"
-    pair = Pair(base.predictions, head.predictions)
-    if reason := why_not_paired(*pair):
-        return None, f"the test sets differ: {reason}"
+    reason = why_not_paired(base.predictions, head.predictions)
     before, after = base.test_images_md5, head.test_images_md5
-    if before and after and before != after:
-        return None, f"the test sets differ: {TEST_IMAGES} is another file by the dvc.lock of each"
-    return pair, ""
+    if not reason and before and after and before != after:
+        reason = f"{TEST_IMAGES} is another file by the dvc.lock of each"
+    if reason:
+        return None, f"the test sets differ: {reason}"
+    return (base.predictions, head.predictions), ""
 
 
 def judge(base: Results, head: Results, pair: Pair | None, alpha: float) -> list[Verdict]:
     """Judge accuracy and Brier score of each model that both sides have.
 
-    Args:
-        base: the side before.
-        head: the side after.
-        pair: their predictions for the same images; None if there are none.
-        alpha: level of the tests, for each measure corrected over the models that changed.
-
-    Returns:
-        By measure and model; what is not paired has what each side measured by itself.
+    The level of the tests is alpha, for each measure corrected over the models that changed. What
+    is not paired has what each side measured by itself.
     """
     models = [model for model in head.models if model in base.models]
     found = []
@@ -113,13 +103,12 @@ def judge(base: Results, head: Results, pair: Pair | None, alpha: float) -> list
         }
         corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
         for model, test in tests.items():
-            values = (_measured(base, model, measure), _measured(head, model, measure))
+            p = corrected.get(model, 1.0) if test else None
             kind: Kind = "same" if test else "not compared"
-            p = 1.0 if test else None
             if test and model in corrected:
-                p = corrected[model]
-                kind = kind_of(test.difference, p, alpha, measure)
-            found.append(Verdict(model, measure, kind, *values, test, p))
+                kind = kind_of(test.difference, corrected[model], alpha, measure)
+            before, after = (_measured(side, model, measure) for side in (base, head))
+            found.append(Verdict(model, measure, kind, before, after, test, p))
     return found
 
 
@@ -165,51 +154,47 @@ def sentence_on(
 def flips(pair: Pair) -> list[Flip]:
     """Images whose prediction turned right or wrong, by model and number of the image."""
     before, after = pair
-    return [
-        Flip(
-            model,
-            int(after.indices[row]),
-            str(after.actual[row]),
-            str(before.predicted[model][row]),
-            str(after.predicted[model][row]),
-        )
-        for model in after.predicted
-        if model in before.predicted
-        for row in np.flatnonzero(before.is_right(model) != after.is_right(model))
-    ]
+    found = []
+    for model in (each for each in after.predicted if each in before.predicted):
+        turned = before.is_right(model) != after.is_right(model)
+        columns = (after.indices, after.actual, before.predicted[model], after.predicted[model])
+        rows = zip(*(column[turned].tolist() for column in columns), strict=True)
+        found += [Flip(model, *row) for row in rows]
+    return found
+
+
+def _scores(predictions: Predictions | None, model: str, measure: str) -> np.ndarray | None:
+    """Of each image whether it is right, or its Brier score; None without such predictions."""
+    if predictions is None:
+        return None
+    if measure == ACCURACY:
+        return predictions.is_right(model) if model in predictions.predicted else None
+    probabilities = predictions.probabilities.get(model)
+    return None if probabilities is None else brier_scores(predictions.labels, probabilities)
 
 
 def _test(pair: Pair | None, model: str, measure: str) -> PairedDifference | None:
     """Head less base; None if a side does not have what it takes."""
-    if pair is None or not all(model in side.predicted for side in pair):
+    before, after = (_scores(side, model, measure) for side in pair or (None, None))
+    if before is None or after is None:
         return None
-    if measure == ACCURACY:
-        return paired_comparison(pair.head.is_right(model), pair.base.is_right(model))
-    if not all(model in side.probabilities for side in pair) or len(pair.head) < 2:
-        return None
-    return paired_difference(_brier(pair.head, model), _brier(pair.base, model))
-
-
-def _brier(predictions: Predictions, model: str) -> np.ndarray:
-    return brier_scores(predictions.labels, predictions.probabilities[model])
+    compare = paired_comparison if measure == ACCURACY else paired_difference
+    return compare(after, before)
 
 
 def _is_same(pair: Pair, model: str, measure: str) -> bool:
     values = "predicted" if measure == ACCURACY else "probabilities"
     before, after = (getattr(side, values)[model] for side in pair)
     # Classes may stand in another order: then all columns do, and nothing is the same.
-    return pair.base.classes == pair.head.classes and np.array_equal(before, after)
+    return pair[0].classes == pair[1].classes and np.array_equal(before, after)
 
 
 def _measured(side: Results, model: str, measure: str) -> Measured | None:
     """From the predictions, which have all, else from the metrics."""
-    predictions = side.predictions
-    if predictions and measure == ACCURACY and model in predictions.predicted:
-        right, n = int(predictions.is_right(model).sum()), len(predictions)
-        return Measured(right / n, wilson(right, n))
-    if predictions and measure == BRIER and model in predictions.probabilities:
-        return Measured(float(_brier(predictions, model).mean()), None)
-    value = side.tested(model, measure)
-    low, high = (side.tested(model, f"{measure}_ci_{end}") for end in ("low", "high"))
+    scores = _scores(side.predictions, model, measure)
+    if scores is not None:
+        ci = wilson(int(scores.sum()), len(scores)) if measure == ACCURACY else None
+        return Measured(float(scores.mean()), ci)
+    value, low, high = (side.tested(model, measure + end) for end in ("", "_ci_low", "_ci_high"))
     ci = None if low is None or high is None else (low, high)
     return None if value is None else Measured(value, ci)

@@ -457,7 +457,7 @@ def replace(path: str, content: Any) -> Callable[[], None]:
         ),
         (replace("metrics/seeds.json", {"svm": {"n": 1}}), "metrics/seeds.json: svm: is no model"),
         (replace("metrics/label_issues.csv", "rank,split\n"), "label_issues.csv: has no column"),
-        (replace("metrics/predictions.csv", f"{PREDICTIONS_HEADER}0,a,b\n"), "line 2 is"),
+        (replace("metrics/predictions.csv", f"{PREDICTIONS_HEADER}0,a,b\n"), "line 2: is"),
         (replace("metrics/figures/x.png", "no picture"), "metrics/figures/x.png: is no picture"),
         (replace("dvc.lock", "stages:\n  prepare:\n    outs: 3\n"), "dvc.lock: is not a lock file"),
         (lambda: Path("dvc.lock").write_bytes(b"\xff\xfe"), "dvc.lock: is not YAML"),

@@ -345,7 +345,7 @@ DAMAGES: list[tuple[Callable[[], Any], int, str]] = [
         "WARNING: In the workspace: metrics/predictions.csv: line|is cut off",
     ),
     (lambda: PREDICTIONS.write_text(""), 1, "No columns to parse"),
-    (replaced(PREDICTIONS, "\n7,", "\n<<<<<<< main\n7,"), 1, "predictions.csv: line 9 is cut off"),
+    (replaced(PREDICTIONS, "\n7,", "\n<<<<<<< main\n7,"), 1, "predictions.csv: line 9: is cut off"),
     (cut_off(EVALUATION), 1, "evaluate.json: is not JSON|3 same|accuracy: cannot be checked"),
     (
         replaced(LOCK, "  evaluate:", "<<<<<<< a\n  evaluate:"),
