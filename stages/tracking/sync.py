@@ -17,7 +17,7 @@ from stages.data.errors import UserError
 from stages.tracking import mirror, store, tags
 from stages.tracking.car_or_truck import after_entry
 from stages.tracking.outputs import files_of, revisions_with_results
-from stages.tracking.store import Run
+from stages.tracking.store import MlflowException, Run
 from stages.workflow.pipeline import LockEntry
 from stages.workflow.revisions import Revision
 
@@ -55,7 +55,15 @@ def sync() -> Report:
     report = Report(len(revisions))
     complete = runs_by_key(known)
     for revision in tqdm(revisions, desc="sync", unit="revision", disable=None, leave=False):
-        _complete_runs(revision, complete, {run.info.run_id for run in known}, report)
+        arguments = (revision, complete, {run.info.run_id for run in known}, report)
+        try:
+            _complete_runs(*arguments)
+        except MlflowException as error:
+            # Another person wrote the same at this moment, and MLflow took it for a mistake; by now
+            # it is there.
+            if error.error_code != "BAD_REQUEST":
+                raise
+            _complete_runs(*arguments)
     report.tied = _tie(revisions, complete)
     report.ended = _end_dead(known, complete)
     if report.made:
