@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from ruamel.yaml import YAML
 from stages.data.cifar10_sources import SOURCES
 from stages.data.mobilenet_weights import WHEEL
 from tests.committed import RESULTS, copy_committed_results
+from tests.pipeline import warm
 from tests.pipeline.tiny import swept, tiny, tiny_named, tiny_origin  # noqa: F401  # fixtures
 from tests.raw_files import ROOT, raw_file
 
@@ -39,7 +39,6 @@ SMALL = [
 ]
 
 WATCH = Path(__file__).parent / "watch"
-SWEEP = [1, 2, 3, 4, 5, 6]  # of baseline.ridge
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,9 +78,12 @@ class Project:
             capture_output=True,
             check=False,
         )
-        if check and finished.returncode:
-            pytest.fail(f"{command} failed:\n{finished.stdout}\n{finished.stderr}")
-        return finished
+        return _checked(finished) if check else finished
+
+    def python(self, *arguments: str, check: bool = True, **environment: str) -> Any:
+        """What `run("python", …)` does, sooner (see warm.py)."""
+        finished = warm.python(arguments, self.folder, self.environment(**environment))
+        return _checked(finished) if check else finished
 
     def environment(self, **more: str) -> dict[str, str]:
         """The user's environment, with nothing that points DVC or MLflow elsewhere."""
@@ -132,6 +134,12 @@ class Project:
         client = mlflow.MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
         experiments = [each.experiment_id for each in client.search_experiments()]
         return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
+
+
+def _checked(finished: "subprocess.CompletedProcess[str]") -> "subprocess.CompletedProcess[str]":
+    if finished.returncode:
+        pytest.fail(f"{finished.args} failed:\n{finished.stdout}\n{finished.stderr}")
+    return finished
 
 
 def watched(project: Project) -> dict[str, str]:
@@ -221,23 +229,6 @@ def _clone(original: Project, folder: Path) -> Project:
         copy_function=link_data,
     )
     return Project(folder)
-
-
-@pytest.fixture(scope="session")
-def swept_project(finished_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone in which a grid of six was run from a queue by two workers, on a new database."""
-    project = _clone(finished_project, tmp_path_factory.mktemp("swept") / "project")
-    assert not (project.folder / "mlflow.db").exists()
-    grid = f"baseline.ridge={','.join(map(str, SWEEP))}"
-    project.run("dvc", "exp", "run", "--queue", "-S", grid, "train_baseline")
-    project.run("dvc", "queue", "start", "--jobs", "2")
-    deadline = time.monotonic() + 300
-    while len(project.experiments()) < len(SWEEP):
-        status = project.run("dvc", "queue", "status").stdout
-        assert "Failed" not in status, status
-        assert time.monotonic() < deadline, status
-        time.sleep(2)
-    return project
 
 
 @pytest.fixture
