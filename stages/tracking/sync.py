@@ -21,6 +21,9 @@ from stages.tracking.store import Run
 from stages.workflow.pipeline import LockEntry
 from stages.workflow.revisions import Revision
 
+# What MLflow calls it if another process made the same dataset, or removed the run.
+COLLISIONS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
+
 
 @dataclass
 class Report:
@@ -40,10 +43,22 @@ class Report:
 def sync() -> Report:
     """Make the runs match the revisions.
 
+    Two people who sync with one server at the same moment may both make a dataset, or one writes
+    to a run that the other removes as a double; whom that hits begins again.
+
     Raises:
         MlflowException: the store does not answer.
         UserError: Git or DVC cannot tell the revisions.
     """
+    try:
+        return _sync()
+    except store.MlflowException as error:
+        if error.error_code not in COLLISIONS:
+            raise
+        return _sync()
+
+
+def _sync() -> Report:
     revisions = revisions_with_results()
     known = store.find_runs()
     report = Report(len(revisions))
