@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.tracking.environment import EXPERIMENT
-from stages.tracking.receipts import all_receipts
+from stages.tracking.receipts import find_receipts
 
 
 def main() -> None:
@@ -25,16 +25,13 @@ def main() -> None:
     Console().print(stages_table())
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{folder}/mlflow.db"
-        run(
-            uri,
-            "mlflow",
-            "experiments",
-            "create",
+        place = (
             "--experiment-name",
             EXPERIMENT,
             "--artifact-location",
             f"file://{folder}/artifacts",
         )
+        run(uri, "mlflow", "experiments", "create", *place)
         for what in ("into an empty store", "with nothing to do"):
             began = time.perf_counter()
             said = run(uri, "stages", "sync")
@@ -46,15 +43,11 @@ def stages_table() -> Table:
     table = Table(title="Tracking in the stages that ran here last")
     for column in ("stage", "seconds", "of them MLflow", "per cent"):
         table.add_column(column, justify="left" if column == "stage" else "right")
-    latest = {receipt.stage: receipt for receipt in reversed(all_receipts())}
+    latest = {receipt.stage: receipt for receipt in reversed(find_receipts())}
     for receipt in latest.values():
-        share = receipt.tracking_seconds / receipt.seconds
-        table.add_row(
-            receipt.stage,
-            f"{receipt.seconds:.1f}",
-            f"{receipt.tracking_seconds:.2f}",
-            f"{100 * share:.1f}",
-        )
+        seconds, of_mlflow = receipt.seconds, receipt.tracking_seconds
+        numbers = f"{seconds:.1f}", f"{of_mlflow:.2f}", f"{100 * of_mlflow / seconds:.1f}"
+        table.add_row(receipt.stage, *numbers)
     return table
 
 

@@ -18,19 +18,10 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: nothing goes by that name, or MLflow does not answer.
     """
-    from rich.markup import escape
-    from rich.tree import Tree
-
     from stages.commands.terminal import console
-    from stages.tracking.lineage import Lineage, Node
+    from stages.tracking.lineage import Lineage
     from stages.tracking.store import speaking_to_mlflow
 
-    def drawn(node: Node) -> Tree:
-        text = escape(node.text)
-        tree = Tree(f"[red]{text}[/red]" if node.is_gap else text, highlight=True)
-        tree.children += [drawn(child) for child in node.children]
-        return tree
-
     with speaking_to_mlflow():
-        tree = drawn(Lineage().of(options.what))
-    console().print(tree)
+        tree = Lineage().of(options.what)
+    console().print(tree, markup=False)

@@ -6,6 +6,7 @@ A run is given by its id in MLflow (32 hex digits).
 
 import argparse
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from stages.data.errors import UserError
@@ -13,6 +14,8 @@ from stages.models.names import MODELS
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from stages.tracking.store import Run
 
 SPLITS = ("train", "validation", "test")
 
@@ -54,10 +57,8 @@ def revisions_of_run(run_id: str) -> "Table":
         raise UserError(f"{run_id}: {what}") from None
     changes = " with changes" if seen.get(tags.DIRTY) == "true" else ""
     where = f"computed at {seen.get(tags.COMMIT, 'unknown')[:SHORT]}{changes}"
-    stage = seen.get(tags.STAGE, "unknown")
-    table = _table(
-        f"Revisions that hold run {run_id} ({stage}, {where})", 3, "kind revision commit"
-    )
+    title = f"Revisions that hold run {run_id} ({seen.get(tags.STAGE, 'unknown')}, {where})"
+    table = _table(title, "kind", "revision", "commit")
     for revision in holders_of(seen.get(tags.ENTRY, ""), revisions_with_results()):
         table.add_row(revision.kind, revision.name, revision.commit[:SHORT])
     if not table.row_count:
@@ -67,22 +68,22 @@ def revisions_of_run(run_id: str) -> "Table":
 
 def runs_of_revision(name: str) -> "Table":
     """A row for each stage of a revision: its run and what that measured."""
-    from stages.tracking import store, tags
+    from stages.tracking import store
     from stages.tracking.outputs import revision_with_results
+    from stages.tracking.sync import runs_by_key
     from stages.workflow.revisions import SHORT
 
     revision = revision_with_results(name)
+    runs = runs_by_key(store.find_runs())
     title = f"Runs of {revision.title}, commit {revision.commit[:SHORT]}"
-    table = _table(title, 2, "stage run status seconds train validation test")
-    for entry in revision.lock.values():
-        for found in store.find_runs({tags.ENTRY: entry.key}, limit=1):
-            metrics = found.data.metrics
-            numbers = [_shown(metrics.get("duration_seconds"), 0)]
-            numbers += [_shown(metrics.get(f"{split}.accuracy"), 4) for split in SPLITS]
-            table.add_row(entry.stage, found.info.run_id, found.info.status, *numbers)
-            break
+    table = _table(title, "stage", "run", "status", numbers=("seconds", *SPLITS))
+    for stage, entry in revision.lock.items():
+        if found := runs.get(entry.key):
+            measured = [_shown(found, "duration_seconds", 0)]
+            measured += [_shown(found, f"{split}.accuracy") for split in SPLITS]
+            table.add_row(stage, found.info.run_id, found.info.status, *measured)
         else:
-            table.add_row(entry.stage, "none: `make sync` makes it")
+            table.add_row(stage, "none: `make sync` makes it")
     return table
 
 
@@ -94,36 +95,32 @@ def all_revisions() -> "Table":
     from stages.workflow.revisions import SHORT
 
     runs = runs_by_key(store.find_runs())
-    table = _table(
-        "Revisions with results, and their runs in MLflow", 2, "kind revision commit runs"
-    )
-    for model in MODELS:
-        table.add_column(f"{model}, test", justify="right")
+    accuracies = [f"{model}, test" for model in MODELS]
+    title = "Revisions with results, and their runs in MLflow"
+    table = _table(title, "kind", "revision", "commit", numbers=("runs", *accuracies))
     for revision in revisions_with_results():
         entries = revision.lock.values()
         # Of the run that made the model: an evaluation may be older than the model beside it.
         makers = {path: runs.get(each.key) for each in entries for path in each.outs}
-        made = [makers.get(f"data/models/{model}.npz") for model in MODELS]
         table.add_row(
-            revision.kind,
-            revision.name,
-            revision.commit[:SHORT],
+            *(revision.kind, revision.name, revision.commit[:SHORT]),
             f"{sum(each.key in runs for each in entries)} of {len(entries)}",
-            *(_shown(each.data.metrics.get("test.accuracy") if each else None, 4) for each in made),
+            *(_shown(makers.get(each.path), "test.accuracy") for each in MODELS.values()),
         )
     return table
 
 
-def _shown(value: float | None, decimals: int) -> str:
+def _shown(run: "Run | None", metric: str, decimals: int = 4) -> str:
+    value = run.data.metrics.get(metric) if run else None
     return "" if value is None else f"{value:.{decimals}f}"
 
 
-def _table(title: str, n_texts: int, columns: str) -> "Table":
-    """A table whose first columns are texts, the others numbers."""
+def _table(title: str, *texts: str, numbers: Iterable[str] = ()) -> "Table":
     from rich.table import Table
 
     table = Table(title=title)
-    for i, column in enumerate(columns.split()):
-        is_text = i < n_texts
-        table.add_column(column, justify="left" if is_text else "right", no_wrap=is_text)
+    for column in texts:
+        table.add_column(column, no_wrap=True)
+    for column in numbers:
+        table.add_column(column, justify="right")
     return table

@@ -25,13 +25,7 @@ def run(options: argparse.Namespace) -> None:
     del options
     with speaking_to_mlflow():
         report = sync()
-    done = {
-        "made from files": report.made,
-        "completed": report.completed,
-        "tied to experiments": report.tied,
-        "ended, as their process is gone": report.ended,
-    }
-    told = "; ".join(f"{count} {what}" for what, count in done.items() if count)
+    told = "; ".join(f"{count} {what}" for what, count in report.done.items() if count)
     print(f"sync: {report.revisions} revisions: {f'runs {told}' if told else 'nothing to do'}")
     if report.missing:
         paths = ", ".join(sorted(set(report.missing.values())))

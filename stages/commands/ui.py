@@ -29,15 +29,13 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"the runs are at {uri} (MLFLOW_TRACKING_URI); open its page")
     sync.run(options)
     print(f"Runs: http://127.0.0.1:{options.port}  (end with Ctrl-C)", flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += [
-        "--port",
-        str(options.port),
-        "--workers",
-        "1",
-    ]  # one person looks: no four processes
-    command += ["--backend-store-uri", environment.tracking_uri()]
-    command += ["--default-artifact-root", environment.artifacts_path().as_uri()]
+    arguments = (
+        *("--host", "127.0.0.1", "--port", str(options.port)),
+        *("--workers", "1"),  # one person looks: no four processes
+        *("--backend-store-uri", environment.tracking_uri()),
+        *("--default-artifact-root", environment.artifacts_uri()),
+    )
     # The jobs are for language models; without them the pages are there seconds sooner.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    command = [sys.executable, "-m", "mlflow", "server", *arguments]
     os.execv(sys.executable, command)  # noqa: S606  # arguments of our own, and no shell

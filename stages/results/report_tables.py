@@ -26,7 +26,7 @@ from stages.results.text import (
     with_interval,
 )
 from stages.statistics.paired import COUNTS
-from stages.tracking.receipts import all_receipts
+from stages.tracking.receipts import find_receipts
 
 TIMES = Path("benchmarks/time_to_accuracy.json")
 SHOWN_ISSUES = 20
@@ -58,7 +58,7 @@ def results_table(measured: Measurements, *, with_seconds: bool) -> Table:
 def _seconds(model: Model, measured: Measurements) -> str:
     """Seconds that the run took which made this very model, or a dash if no receipt here knows."""
     md5 = measured.results.revision.md5(model.path)
-    for receipt in all_receipts():
+    for receipt in find_receipts():
         if md5 and receipt.outs.get(model.path) == md5:
             return f"{receipt.seconds:.0f}"
     return ABSENT

@@ -28,19 +28,9 @@ def database_path() -> Path:
     return project_root() / "mlflow.db"
 
 
-def artifacts_path() -> Path:
-    """Pictures and models of runs in a database that has no server."""
-    return project_root() / "mlartifacts"
-
-
-def logs_path() -> Path:
-    """Log files: of experiments, which may run side by side, in a folder each."""
-    return project_root() / "logs" / dvc_experiment()[0]
-
-
-def receipts_path() -> Path:
-    """Receipts of finished computations, by content (see `stages.tracking.receipts`)."""
-    return project_root() / "logs" / "receipts"
+def artifacts_uri() -> str:
+    """Where a database that has no server keeps pictures and models of runs."""
+    return (project_root() / "mlartifacts").as_uri()
 
 
 def tracking_uri() -> str:

@@ -20,16 +20,20 @@ it from its cache, because it was computed elsewhere or MLflow was away, gets on
 (`make_run`; `stages.tracking.sync` does it for every revision).
 """
 
+import getpass
+import json
+import time
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 
-from stages.data.files import read_json
+from stages.data.errors import UserError
 from stages.data.splits import SPLIT_NAMES, split_path
 from stages.tracking import store, tags
-from stages.tracking.outputs import files_of
-from stages.tracking.receipts import Receipt, find_receipt
+from stages.tracking.outputs import content_of
+from stages.tracking.receipts import Receipt, find_receipts
 from stages.tracking.served_model import is_model, log_model
 from stages.tracking.store import Run
 from stages.workflow.pipeline import LockEntry, flattened
@@ -40,18 +44,17 @@ SHOWN = (".json", *FOLDERS)
 DATASETS = {str(split_path(name)): name for name in SPLIT_NAMES}
 
 
-def start_run(
-    entry: LockEntry, seen: Mapping[str, str], computation: str, started: float | None
-) -> Run:
+def start_run(entry: LockEntry, seen: Mapping[str, str], computation: str, started: float) -> Run:
     """Start the run of a computation, with its tags alone.
 
     Args:
         entry: what goes in.
         seen: tags that say where it was caused or seen.
         computation: a name for it, by which its run is found again while it is not complete.
-        started: seconds since 1970; None if that is not known.
+        started: seconds since 1970.
     """
     named = {
+        "mlflow.user": getpass.getuser(),
         tags.STAGE: entry.stage,
         tags.COMPUTATION: computation,
         tags.PROCESS: tags.this_process(),
@@ -59,28 +62,34 @@ def start_run(
         **seen,
     }
     name = " ".join(filter(None, [entry.stage, seen.get(tags.EXPERIMENT)]))
-    return store.create_run(name, named, started)
+    began = store.milliseconds(started)
+    return store.client().create_run(store.experiment_id(), began, named, name)
 
 
 def make_run(entry: LockEntry, revision: Revision) -> Run:
     """The run of a computation; one that is missing, or broke off, is made complete from files.
 
     What files cannot tell is taken from the receipt, if the computation took place here; without
-    one the run has no duration.
+    one the run has no duration and no end.
     """
-    receipt = find_receipt(entry.key)
-    computation, started = (receipt.computation, receipt.started) if receipt else (entry.key, None)
+    receipt = next(iter(find_receipts(entry.key)), None)
+    computation = receipt.computation if receipt else entry.key
     with store.exclusive():  # another process may have made it meanwhile
         if known := store.find_runs({tags.ENTRY: entry.key}, limit=1):
             return known[0]
         begun = store.find_runs({tags.COMPUTATION: computation}, limit=1)
         seen = {**tags.of_revision(revision), tags.MADE_FROM: "files"}
+        started = receipt.started if receipt else time.time()
         run = begun[0] if begun else start_run(entry, seen, computation, started)
+        run_id = run.info.run_id
         complete_run(run, entry, revision, edited=receipt.edited if receipt else ())
-        seal(run.info.run_id, entry, receipt)
-        ended = receipt.started + receipt.seconds if receipt else None
-        store.end_run(run.info.run_id, "FINISHED", ended)
-    return store.client().get_run(run.info.run_id)
+        seal(run_id, entry, receipt)
+        if receipt:
+            ended = store.milliseconds(receipt.started + receipt.seconds)
+            store.client().set_terminated(run_id, "FINISHED", ended)
+        else:
+            store.client().update_run(run_id, "FINISHED")
+    return store.client().get_run(run_id)
 
 
 def complete_run(
@@ -101,8 +110,7 @@ def complete_run(
         try_model: whether MLflow is to have a model predict, which loads it.
     """
     run_id = run.info.run_id
-    found = {path: files_of(revision, path, md5) for path, md5 in shown_outs(entry).items()}
-    files = {path: file for each in found.values() if each for path, file in each.items()}
+    files, missing = shown_files(entry, revision)
     metrics = metrics_in(files)
     store.log(
         run_id,
@@ -114,13 +122,15 @@ def complete_run(
     read = {path: (entry.deps[path], DATASETS[path]) for path in DATASETS.keys() & entry.deps}
     store.log_datasets(run_id, read)
     store.log_artifacts(run_id, artifacts_in(files))
-    for path, file in files.items():
-        if file.suffix == ".csv":
-            store.log_steps(run, _epochs_of(file))
+    for path, content in files.items():
+        if path.endswith(".csv"):
+            table = pd.read_csv(BytesIO(content))
+            if "epoch" in table:
+                store.log_epochs(run, table)
         elif is_model(path) and not logged_model(run):
             # After the metrics, which MLflow then shows on the model's page, too.
-            log_model(run_id, file, try_it=try_model)
-    if missing := sorted(path for path, here in found.items() if not here):
+            log_model(run_id, Path(path).name, content, try_it=try_model)
+    if missing:
         store.log(run_id, tags={tags.MISSING: ", ".join(missing)})
     elif tags.MISSING in run.data.tags:
         store.client().delete_tag(run_id, tags.MISSING)
@@ -141,13 +151,21 @@ def logged_model(run: Run) -> str | None:
     return outputs[0].model_id if outputs else None
 
 
-def shown_outs(entry: LockEntry) -> dict[str, str]:
-    """Outputs whose content goes into the run; of others, as of images, only the md5 does."""
-    return {
-        path: md5
-        for path, md5 in entry.outs.items()
-        if md5.endswith(".dir") or Path(path).suffix in SHOWN or is_model(path)
-    }
+def shown_files(entry: LockEntry, revision: Revision) -> tuple[dict[str, bytes], list[str]]:
+    """Files whose content goes into the run of a computation; of others only the md5 does.
+
+    Returns:
+        The content of each, by path, and the paths of outputs that are not on this machine.
+    """
+    files: dict[str, bytes] = {}
+    missing = []
+    for path, md5 in entry.outs.items():
+        if md5.endswith(".dir") or Path(path).suffix in SHOWN or is_model(path):
+            content = content_of(revision, path, md5)
+            files |= content or {}
+            if not content:
+                missing.append(path)
+    return files, sorted(missing)
 
 
 def missing_outs(run: Run) -> list[str]:
@@ -155,29 +173,26 @@ def missing_outs(run: Run) -> list[str]:
     return [path for path in run.data.tags.get(tags.MISSING, "").split(", ") if path]
 
 
-def metrics_in(files: Mapping[str, Path]) -> dict[str, float]:
-    """Numbers of the JSON files, nested keys joined by dots."""
-    measured = [read_json(file) for file in files.values() if file.suffix == ".json"]
-    numbers = {key: value for each in measured for key, value in flattened(each).items()}
+def metrics_in(files: Mapping[str, bytes]) -> dict[str, float]:
+    """Numbers of the JSON files, nested keys joined by dots.
+
+    Raises:
+        UserError: one is not JSON, or has no names.
+    """
+    numbers: dict[str, float] = {}
+    for path, content in files.items():
+        if path.endswith(".json"):
+            try:
+                numbers |= flattened(json.loads(content))
+            except (ValueError, AttributeError) as error:
+                raise UserError(f"{path}: holds no metrics ({error}); run `dvc repro`") from error
     return {key: value for key, value in numbers.items() if isinstance(value, int | float)}
 
 
-def artifacts_in(files: Mapping[str, Path]) -> dict[str, Path]:
+def artifacts_in(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Pictures and tables, by their path among a run's artifacts."""
     return {
-        f"{FOLDERS[file.suffix]}/{file.name}": file
-        for file in files.values()
-        if file.suffix in FOLDERS
+        f"{FOLDERS[path.suffix]}/{path.name}": content
+        for path, content in zip(map(Path, files), files.values(), strict=True)
+        if path.suffix in FOLDERS
     }
-
-
-def _epochs_of(table: Path) -> dict[int, dict[str, float]]:
-    """The metrics of each epoch, from a table with a column `epoch`; of others none."""
-    rows = pd.read_csv(table)
-    if "epoch" not in rows:
-        return {}
-    steps = {}
-    for row in rows.to_dict(orient="records"):
-        measures = {str(name): float(value) for name, value in row.items()}
-        steps[int(measures.pop("epoch"))] = measures
-    return steps

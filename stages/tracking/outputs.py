@@ -1,11 +1,9 @@
-"""Outputs of a revision: their files, wherever they are on this machine, found by content."""
+"""Revisions with results, and what is in their outputs, found by content wherever it is here."""
 
-import atexit
 import functools
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -50,64 +48,42 @@ def revision_with_results(name: str) -> Revision:
     return revision
 
 
-def files_of(revision: Revision, path: str, md5: str) -> dict[str, Path] | None:
-    """The files of an output that is a file or a folder; None if its content is not here.
+def content_of(revision: Revision, path: str, md5: str) -> dict[str, bytes] | None:
+    """What is in an output; None if that is not on this machine.
 
     Args:
         revision: in whose workspace or commit to look; DVC's cache is next.
-        path: of the output.
+        path: of the output, a file or a folder.
         md5: its content, as DVC names it; of a folder it ends in `.dir`.
 
     Returns:
-        A file with the content of each, and its name, by path.
+        The content of each of its files, by path.
     """
-    if revision.md5(path) != md5:
-        return cached_files(path, md5)
-    paths = revision.paths_below(path) if md5.endswith(".dir") else [path]
-    return {each: _file_in(revision, each, md5) for each in paths}
-
-
-def cached_files(path: str, md5: str) -> dict[str, Path] | None:
-    """The files of an output as they are in DVC's cache, as `files_of` gives them."""
-    cached = _dvc_cache() / md5[:2] / md5[2:]
-    if not cached.exists():
+    is_folder = md5.endswith(".dir")
+    if revision.md5(path) == md5:
+        paths = revision.paths_below(path) if is_folder else [path]
+        return {each: revision.read(each) or b"" for each in paths}
+    if not (cached := cached_file(md5)).exists():
         return None
-    if md5.endswith(".dir"):
-        listed = json.loads(cached.read_text(encoding="utf-8"))
-        parts = [cached_files(f"{path}/{each['relpath']}", each["md5"]) for each in listed]
-        if not all(parts):
-            return None
-        return {name: file for part in parts if part for name, file in part.items()}
-    link = _scratch() / md5 / path
-    if not link.exists():
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(cached)
-    return {path: link}
+    if not is_folder:
+        return {path: cached.read_bytes()}
+    listed = json.loads(cached.read_text(encoding="utf-8"))
+    files = {f"{path}/{each['relpath']}": cached_file(each["md5"]) for each in listed}
+    if not all(file.exists() for file in files.values()):
+        return None
+    return {name: file.read_bytes() for name, file in files.items()}
 
 
-def _file_in(revision: Revision, path: str, md5: str) -> Path:
-    if revision.is_workspace:
-        return Path(path)
-    file = _scratch() / md5 / path
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(revision.read(path) or b"")
-    return file
-
-
-@functools.cache
-def _scratch() -> Path:
-    """A folder for files of Git and of the cache, until the process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="revisions-")
-    atexit.register(folder.cleanup)
-    return Path(folder.name)
+def cached_file(md5: str) -> Path:
+    """Where DVC's cache has this content, if it has it."""
+    return _dvc_cache() / md5[:2] / md5[2:]
 
 
 @functools.cache
 def _dvc_cache() -> Path:
-    """Where DVC keeps files by md5: the cache's folder as `dvc cache dir` tells it.
+    """The folder in which DVC keeps files by md5: documented ("Structure of the cache directory").
 
-    Its layout is documented ("Structure of the cache directory"); it is only read here.
+    Only read here.
     """
     told = subprocess.run(
         ["dvc", "cache", "dir"],  # noqa: S607  # DVC of the environment

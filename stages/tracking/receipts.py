@@ -7,11 +7,11 @@ computation began, how long it took, and which half-told run in MLflow is its ow
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from stages.data.files import replacing
-from stages.tracking.environment import receipts_path
+from stages.tracking.environment import project_root
 
 
 @dataclass(frozen=True)
@@ -41,24 +41,25 @@ class Receipt:
 
 def write_receipt(receipt: Receipt) -> None:
     """Keep a receipt; it takes the place of an earlier one of the same content."""
-    with replacing(receipts_path() / f"{receipt.record}.json") as unfinished:
+    with replacing(_folder() / f"{receipt.record}.json") as unfinished:
         text = json.dumps(dataclasses.asdict(receipt), indent=2)
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 
-def find_receipt(key: str) -> Receipt | None:
-    """The receipt of a computation, by `LockEntry.key`; None where it did not finish here."""
-    return next(_receipts(f"{key}.json"), None)
+def find_receipts(key: str = "*") -> list[Receipt]:
+    """Receipts of computations that finished here, the latest first.
 
-
-def all_receipts() -> list[Receipt]:
-    """Receipts of all computations that finished here, the latest first."""
-    return sorted(_receipts("*.json"), key=lambda receipt: receipt.started, reverse=True)
-
-
-def _receipts(pattern: str) -> Iterator[Receipt]:
-    for path in receipts_path().glob(pattern):
+    Args:
+        key: `LockEntry.key` of the one that is wanted; all by default.
+    """
+    found = []
+    for path in _folder().glob(f"{key}.json"):
         try:
-            yield Receipt(**json.loads(path.read_text(encoding="utf-8")))
+            found.append(Receipt(**json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError):  # damaged, or of another version of the project
             continue
+    return sorted(found, key=lambda receipt: receipt.started, reverse=True)
+
+
+def _folder() -> Path:
+    return project_root() / "logs" / "receipts"

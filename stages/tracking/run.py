@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from stages.data.errors import UserError
-from stages.tracking.environment import logs_path, printable, shown_uri
+from stages.tracking.environment import dvc_experiment, printable, project_root, shown_uri
 from stages.tracking.receipts import Receipt, write_receipt
 from stages.tracking.tags import of_revision
 from stages.workflow.pipeline import PIPELINE_FILE, LockEntry, changed_keys
@@ -40,7 +40,8 @@ class StageTracker:
         self._began = began = self._attempt(lambda: entry_now(stage))
         self._attempt(lambda: importlib.import_module("stages.tracking.car_or_truck"))
         self._started, self._seconds_in_mlflow = time.time(), 0.0  # that was not the stage's time
-        self._log = logs_path() / f"{stage}.log"
+        # Experiments may run side by side: a folder for each.
+        self._log = project_root() / "logs" / dvc_experiment()[0] / f"{stage}.log"
         with self._logs_may_fail():
             self._log.parent.mkdir(parents=True, exist_ok=True)
             self._log.write_text("", encoding="utf-8")
@@ -148,13 +149,13 @@ class StageTracker:
         except Exception as error:  # noqa: BLE001  # whatever breaks in tracking, the stage goes on
             self._resting_until = time.time() + self._pause
             self._pause *= 2
-            what = f"MLflow failed at {shown_uri()} ({printable(error)})"
-            if isinstance(error, UserError):  # DVC's files are not as they should be
-                what = f"is not tracked ({printable(error)})"
+            # A UserError is about DVC's files.
+            is_ours = isinstance(error, UserError)
+            what = "is not tracked" if is_ours else f"MLflow failed at {shown_uri()}"
             self._warn_once(
                 "tracking",
-                f"{what}; the results are not affected; what its run lacks when the stage has "
-                "finished, `make sync` fills in once that is mended",
+                f"{what} ({printable(error)}); the results are not affected; what its run lacks "
+                "when the stage has finished, `make sync` fills in once that is mended",
             )
             return None
         finally:

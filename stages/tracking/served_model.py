@@ -5,6 +5,7 @@ so nothing of tracking is imported here, and MLflow only where it is there alrea
 """
 
 import importlib.metadata
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,13 @@ def is_model(path: str) -> bool:
     return Path(path).parent == MODELS
 
 
-def log_model(run_id: str, path: Path, *, try_it: bool) -> None:
+def log_model(run_id: str, name: str, content: bytes, *, try_it: bool) -> None:
     """Log a model that can be served: the very file, and the code that loads it.
 
     Args:
         run_id: the run that made it.
-        path: the model's file.
+        name: of the model's file.
+        content: of that file.
         try_it: whether to give an example, which MLflow at once has the model predict (a network
             takes seconds for it).
     """
@@ -59,19 +61,21 @@ def log_model(run_id: str, path: Path, *, try_it: bool) -> None:
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    stored = read_model(path)
-    packages = [*REQUIREMENTS, *(OF_NETWORKS if stored.kind != "baseline" else ())]
-    images = TensorSpec(np.dtype(np.uint8), (-1, 32, 32, 3), "images")
-    probabilities = TensorSpec(np.dtype(np.float64), (-1, len(stored.classes)))
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        file = Path(folder) / name
+        file.write_bytes(content)
+        stored = read_model(file)
+        packages = [*REQUIREMENTS, *(OF_NETWORKS if stored.kind != "baseline" else ())]
+        images = TensorSpec(np.dtype(np.uint8), (-1, 32, 32, 3), "images")
+        probabilities = TensorSpec(np.dtype(np.float64), (-1, len(stored.classes)))
         Model.log(
             artifact_path=None,
             name=stored.kind,
             flavor=pyfunc,
             run_id=run_id,
             loader_module="stages.tracking.served_model",
-            data_path=str(path),
+            data_path=str(file),
             code_paths=["stages"],
             signature=ModelSignature(Schema([images]), Schema([probabilities])),
             input_example={"images": _an_image()} if try_it else None,

@@ -5,15 +5,14 @@ MLflow, which takes 1.6 seconds, is imported here first, when its environment is
 
 import contextlib
 import functools
-import getpass
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from stages.data.errors import UserError
@@ -33,20 +32,13 @@ from mlflow.entities import (  # noqa: E402  # as mlflow
 Run = mlflow.entities.Run
 ModelVersion = mlflow.entities.model_registry.ModelVersion
 MlflowException = mlflow.exceptions.MlflowException
+load_text = mlflow.artifacts.load_text
 
 LOCK_TIMEOUT = 120  # seconds
 
 
-def create_run(name: str, tags: Mapping[str, str], started: float | None) -> Run:
-    """Create a run; it started so many seconds after 1970, by default now."""
-    milliseconds = _milliseconds(time.time() if started is None else started)
-    named = {"mlflow.user": getpass.getuser(), **tags}
-    return client().create_run(_experiment_id(), start_time=milliseconds, tags=named, run_name=name)
-
-
 def watch_system(run_id: str) -> None:
     """Log processor and memory use of this machine to a run until `end_live_run`."""
-    _experiment_id()
     mlflow.start_run(run_id=run_id, log_system_metrics=True)
 
 
@@ -55,21 +47,13 @@ def end_live_run(run_id: str, status: str) -> None:
     if mlflow.active_run():
         mlflow.end_run(status)
     else:  # it was started, but could not be watched
-        end_run(run_id, status, time.time())
-
-
-def end_run(run_id: str, status: str, ended: float | None = None) -> None:
-    """End a run, so many seconds after 1970; where nobody knows, it has no time of its end."""
-    if ended is None:
-        client().update_run(run_id, status=status)
-    else:
-        client().set_terminated(run_id, status, _milliseconds(ended))
+        client().set_terminated(run_id, status)
 
 
 def find_runs(tags: Mapping[str, str] | None = None, limit: int = 100_000) -> list[Run]:
     """Runs of the experiment that have these values in their tags, the latest first."""
     wanted = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in (tags or {}).items())
-    experiment = _experiment_id()  # which tells MLflow of the store
+    experiment = experiment_id()  # which tells MLflow of the store
     return list(
         mlflow.search_runs(
             [experiment], wanted, max_results=limit, output_format="list",
@@ -87,7 +71,7 @@ def log(
     step: int = 0,
     model_id: str | None = None,
 ) -> None:
-    """Add to a run.
+    """Add to a run, in one call.
 
     Args:
         run_id: the run.
@@ -97,7 +81,7 @@ def log(
         step: the epoch that the metrics belong to; 0 for the run as a whole.
         model_id: the logged model that the metrics measure, to be shown on its page.
     """
-    now = _milliseconds(time.time())
+    now = milliseconds(time.time())
     client().log_batch(
         run_id,
         [Metric(k, float(v), now, step, model_id=model_id) for k, v in (metrics or {}).items()],
@@ -106,41 +90,33 @@ def log(
     )
 
 
-def log_steps(run: Run, steps: Mapping[int, Mapping[str, float]]) -> None:
-    """Log the metrics, by epoch and name, that a run does not have yet."""
-    names = next(iter(steps.values()), {}).keys()
+def log_epochs(run: Run, table: pd.DataFrame) -> None:
+    """Log what a run does not have yet of a table with a column `epoch` and one for each metric."""
     known = {
         (name, each.step)
-        for name in names & run.data.metrics.keys()
+        for name in run.data.metrics.keys() & set(table)
         for each in client().get_metric_history(run.info.run_id, name)
     }
-    now = _milliseconds(time.time())
+    now = milliseconds(time.time())
+    points = table.melt("epoch").itertuples(index=False)
     missing = [
-        Metric(name, float(value), now, step)
-        for step, measures in steps.items()
-        for name, value in measures.items()
-        if (name, step) not in known
+        Metric(name, float(value), now, int(epoch))
+        for epoch, name, value in points
+        if (name, epoch) not in known
     ]
     client().log_batch(run.info.run_id, missing)
 
 
-def log_artifacts(run_id: str, files: Mapping[str, Path]) -> None:
+def log_artifacts(run_id: str, files: Mapping[str, bytes]) -> None:
     """Store files with a run, each by its path among the run's artifacts."""
     if not files:
         return
     with tempfile.TemporaryDirectory() as folder:  # one call instead of one a file
-        for name, file in files.items():
+        for name, content in files.items():
             target = Path(folder) / name
             target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(file, target)
+            target.write_bytes(content)
         client().log_artifacts(run_id, folder)
-
-
-@contextlib.contextmanager
-def artifact(run_id: str, path: str) -> Iterator[Path]:
-    """A file that is stored with a run, for as long as the block lasts."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(client().download_artifacts(run_id, path, folder))
 
 
 def log_datasets(run_id: str, datasets: Mapping[str, tuple[str, str]]) -> None:
@@ -178,7 +154,8 @@ def exclusive() -> FileLock:
     return FileLock(lock, timeout=LOCK_TIMEOUT, is_singleton=True)
 
 
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
+    """A time as MLflow counts it."""
     return round(seconds * 1000)
 
 
@@ -196,17 +173,15 @@ def client() -> mlflow.MlflowClient:
 
 
 @functools.cache
-def _experiment_id() -> str:
+def experiment_id() -> str:
     """Id of the experiment, which is made if it is not there yet."""
     name = environment.EXPERIMENT
+    client()  # which tells MLflow of the store
     if environment.store_is_database():
         with exclusive():
             # Not where MLflow would put them, below the working directory: that of an experiment
             # in a copy is deleted.
             if client().get_experiment_by_name(name) is None:
-                location = environment.artifacts_path().as_uri()
-                client().create_experiment(name, artifact_location=location)
-    else:
-        client()
-    experiment_id: str = mlflow.set_experiment(name).experiment_id
-    return experiment_id
+                client().create_experiment(name, environment.artifacts_uri())
+    found: str = mlflow.set_experiment(name).experiment_id
+    return found

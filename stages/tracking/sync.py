@@ -8,7 +8,7 @@ are ended. A second time changes nothing.
 """
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
@@ -16,57 +16,58 @@ from tqdm import tqdm
 from stages.data.errors import UserError
 from stages.tracking import mirror, store, tags
 from stages.tracking.car_or_truck import after_entry
-from stages.tracking.outputs import files_of, revisions_with_results
-from stages.tracking.store import MlflowException, Run
+from stages.tracking.outputs import content_of, revisions_with_results
+from stages.tracking.store import Run
 from stages.workflow.pipeline import LockEntry
 from stages.workflow.revisions import Revision
+
+# What MLflow calls it if another process made the same dataset, or removed the run.
+COLLISIONS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 
 
 @dataclass
 class Report:
-    """What a sync did, in numbers of runs.
+    """What a sync did.
 
     Attributes:
-        revisions: how many revisions were looked at.
-        made: runs that were made from files.
-        completed: runs that lacked something and got it.
-        tied: runs that were tied to experiments.
-        ended: runs whose process is gone, marked as killed.
-        missing: outputs of the project that are not on this machine, by md5.
+        revisions: how many were looked at.
+        done: numbers of runs, by what was done with them.
+        missing: paths of outputs of the project that are not on this machine, by md5.
     """
 
-    revisions: int = 0
-    made: int = 0
-    completed: int = 0
-    tied: int = 0
-    ended: int = 0
+    revisions: int
+    done: Counter[str] = field(default_factory=Counter)
     missing: dict[str, str] = field(default_factory=dict)
 
 
 def sync() -> Report:
     """Make the runs match the revisions.
 
+    Two people who sync with one server at the same moment may both make a dataset, or one writes
+    to a run that the other removes as a double; whom that hits begins again.
+
     Raises:
         MlflowException: the store does not answer.
         UserError: Git or DVC cannot tell the revisions.
     """
+    try:
+        return _sync()
+    except store.MlflowException as error:
+        if error.error_code not in COLLISIONS:
+            raise
+        return _sync()
+
+
+def _sync() -> Report:
     revisions = revisions_with_results()
     known = store.find_runs()
     report = Report(len(revisions))
     complete = runs_by_key(known)
     for revision in tqdm(revisions, desc="sync", unit="revision", disable=None, leave=False):
-        arguments = (revision, complete, {run.info.run_id for run in known}, report)
-        try:
-            _complete_runs(*arguments)
-        except MlflowException as error:
-            # Another person wrote the same at this moment, and MLflow took it for a mistake; by now
-            # it is there.
-            if error.error_code != "BAD_REQUEST":
-                raise
-            _complete_runs(*arguments)
-    report.tied = _tie(revisions, complete)
-    report.ended = _end_dead(known, complete)
-    if report.made:
+        _complete_runs(revision, complete, {run.info.run_id for run in known}, report)
+    report.done["tied to experiments"] = _tie(revisions, complete)
+    report.done["ended, as their process is gone"] = _end_dead(known, complete)
+    if report.done["made from files"]:
         _remove_doubles(store.find_runs())
     return report
 
@@ -90,9 +91,7 @@ def _complete_runs(
             run = store.client().get_run(run.info.run_id)
         if run is not complete.get(entry.key):
             has_news = True
-            is_known = run.info.run_id in known
-            report.completed += is_known
-            report.made += not is_known
+            report.done["completed" if run.info.run_id in known else "made from files"] += 1
         complete[entry.key] = run
         report.missing |= {entry.outs[path]: path for path in mirror.missing_outs(run)}
     for entry in revision.lock.values():
@@ -105,7 +104,7 @@ def _complete_runs(
 def _can_be_completed(run: Run, entry: LockEntry, revision: Revision) -> bool:
     """Whether a file that a run lacks has turned up."""
     missing = mirror.missing_outs(run)
-    return any(files_of(revision, path, entry.outs[path]) for path in missing)
+    return any(content_of(revision, path, entry.outs[path]) for path in missing)
 
 
 def _tie(revisions: list[Revision], complete: dict[str, Run]) -> int:
@@ -134,7 +133,7 @@ def _end_dead(known: list[Run], complete: dict[str, Run]) -> int:
         and tags.writer_is_gone(run.data.tags[tags.PROCESS])
     ]
     for run_id in dead:
-        store.end_run(run_id, "KILLED")
+        store.client().update_run(run_id, "KILLED")  # when is not known
     return len(dead)
 
 

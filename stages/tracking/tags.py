@@ -52,20 +52,14 @@ def of_revision(revision: Revision) -> dict[str, str]:
         return {**of_experiment(experiment, revision.baseline), COMMIT: commit}
     tags = {**of_experiment(*dvc_experiment()), DIRTY: "true"}
     try:
-        head = repository().head.commit
-        tags[COMMIT] = head.hexsha
+        git = repository().git
+        tags[COMMIT] = repository().head.commit.hexsha
         outs = (path for each in revision.pipeline.values() for path in each.outs)
-        written = {path_in_repository(path) for path in (*outs, LOCK_FILE)}
-        changed = [item.a_path or "" for item in head.diff(None)]
-        by_user = [each for each in changed if not any(_is_in(each, path) for path in written)]
-        tags[DIRTY] = str(bool(by_user)).lower()
+        written = [f":(exclude,literal){path_in_repository(path)}" for path in (*outs, LOCK_FILE)]
+        tags[DIRTY] = str(bool(git.diff("HEAD", "--name-only", "--", *written))).lower()
     except (UserError, ValueError):  # no repository, no commit yet, or dvc.yaml cannot be read
         pass
     return tags
-
-
-def _is_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
 
 
 def this_process() -> str:

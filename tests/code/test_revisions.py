@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.data.errors import UserError
-from stages.tracking.outputs import files_of, revision_with_results, revisions_with_results
+from stages.tracking.outputs import content_of, revision_with_results, revisions_with_results
 from stages.workflow.revisions import Revision, find_revision, named_revisions
 
 LOCK = """\
@@ -125,8 +125,7 @@ def test_a_folder_of_a_commit_goes_by_the_md5_that_dvc_gives_it() -> None:
     recorded = revision_with_results("workspace").lock["a"].outs["pictures"]
     at_first = Revision("first", "commit", first)
     assert at_first.md5("pictures") == recorded
-    files = files_of(at_first, "pictures", recorded) or {}
-    assert {path: file.read_text() for path, file in files.items()} == {
-        "pictures/a.png": "a",
-        "pictures/b.png": "b",
+    assert content_of(at_first, "pictures", recorded) == {
+        "pictures/a.png": b"a",
+        "pictures/b.png": b"b",
     }

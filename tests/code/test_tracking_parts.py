@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stages.data.errors import UserError
-from stages.tracking import environment, tags
-from stages.tracking.outputs import files_of
+from stages.tracking import environment, registry, store, tags
+from stages.tracking.outputs import content_of
 from stages.tracking.run import entry_now
 from stages.workflow.pipeline import LockEntry, lock_entries
 from stages.workflow.revisions import workspace
@@ -106,7 +106,7 @@ def test_what_a_stage_reads_and_writes_now_may_be_folders(
     recorded = workspace().lock["a"]
     assert entry_now("a", with_outs=True) == recorded
     assert recorded.outs["out"].endswith(".dir")
-    assert files_of(workspace(), "out", recorded.outs["out"]) == {"out/file": Path("out/file")}
+    assert content_of(workspace(), "out", recorded.outs["out"]) == {"out/file": b"content"}
 
 
 def test_names_of_experiments_fit_into_keys_of_tags() -> None:
@@ -148,3 +148,23 @@ def test_a_password_in_the_address_is_not_printed(monkeypatch: pytest.MonkeyPatc
     uri = "https://ada:secret@mlflow.example.org/x"
     monkeypatch.setattr(environment, "URI_OF_USER", uri)
     assert environment.shown_uri() == "https://mlflow.example.org/x"
+
+
+def test_a_registry_without_the_model_or_without_a_champion_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = store.mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(store, "client", lambda: client)
+    assert registry.champion_of("automobile-or-truck") is None
+    client.create_registered_model("automobile-or-truck")
+    assert registry.champion_of("automobile-or-truck") is None
+
+
+def test_a_registry_that_does_not_answer_is_an_error_and_crowns_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = store.mlflow.MlflowClient("http://127.0.0.1:9")
+    monkeypatch.setattr(store, "client", lambda: client)
+    with pytest.raises(store.MlflowException) as failed:
+        registry.champion_of("automobile-or-truck")
+    assert failed.value.error_code == "INTERNAL_ERROR"

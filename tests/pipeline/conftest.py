@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 from stages.data.cifar10_sources import SOURCES
 from stages.data.mobilenet_weights import WHEEL
 from tests.committed import RESULTS, copy_committed_results
+from tests.pipeline import warm
 from tests.pipeline.tiny import swept, tiny, tiny_named, tiny_origin  # noqa: F401  # fixtures
 from tests.raw_files import ROOT, raw_file
 
@@ -77,9 +78,12 @@ class Project:
             capture_output=True,
             check=False,
         )
-        if check and finished.returncode:
-            pytest.fail(f"{command} failed:\n{finished.stdout}\n{finished.stderr}")
-        return finished
+        return _checked(finished) if check else finished
+
+    def python(self, *arguments: str, check: bool = True, **environment: str) -> Any:
+        """What `run("python", …)` does, sooner (see warm.py)."""
+        finished = warm.python(arguments, self.folder, self.environment(**environment))
+        return _checked(finished) if check else finished
 
     def environment(self, **more: str) -> dict[str, str]:
         """The user's environment, with nothing that points DVC or MLflow elsewhere."""
@@ -136,6 +140,12 @@ def run_all_stages(project: Project, **environment: str) -> Any:
     """Run all stages in one process, which imports TensorFlow once; DVC would start nine."""
     code = "from stages.__main__ import STAGES, run_stage\nfor stage in STAGES: run_stage(stage)"
     return project.run("python", "-c", code, **environment)
+
+
+def _checked(finished: "subprocess.CompletedProcess[str]") -> "subprocess.CompletedProcess[str]":
+    if finished.returncode:
+        pytest.fail(f"{finished.args} failed:\n{finished.stdout}\n{finished.stderr}")
+    return finished
 
 
 def watched(project: Project) -> dict[str, str]:

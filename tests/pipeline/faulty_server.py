@@ -38,7 +38,7 @@ def mlflow_server(folder: Path, database: str = "") -> Iterator[int]:
             [
                 *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
                 *("--backend-store-uri", database or f"sqlite:///{folder / 'server.db'}"),
-                *("--artifacts-destination", str(folder / "artifacts"), "--workers", "2"),
+                *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
             ],
             env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=log,

@@ -125,7 +125,7 @@ def look_at_sweep(project: Project, address: str, page: Page) -> None:
         for run in project.runs()
         if run.data.tags["stage"] == "train_baseline" and "dvc.exp_name" in run.data.tags
     }
-    assert len(sweep) >= 5, "run a sweep first: dvc exp run --queue -S baseline.ridge=1,10,100"
+    assert len(sweep) >= 3, "run a sweep first: dvc exp run --queue -S baseline.ridge=1,10,100"
     runs = json.dumps([run.info.run_id for run in sweep.values()])
     query = urllib.parse.urlencode({"runs": runs, "experiments": '["1"]'})
     page.set_viewport_size({"width": 1500, "height": 620})

@@ -34,13 +34,14 @@ def test_a_model_below_a_floor_is_registered_without_the_alias_and_says_why(
 
 
 def test_the_champion_keeps_its_place_against_a_model_that_is_worse(tiny: Project) -> None:
-    tiny.run("python", "-m", "stages", "sync")
+    tiny.python("-m", "stages", "sync")
     (first,) = versions(tiny)
     assert first.aliases == ["champion"]
     assert first.tags["gate"] == "passed"
 
-    opposite = ("-S", "baseline.learns_the_opposite=true", "-S", "gate.floors.baseline.accuracy=0")
-    tiny.run("dvc", "exp", "run", "--temp", "--name", "worse", *opposite)
+    tiny.set_params("baseline.learns_the_opposite=true", "gate.floors.baseline.accuracy=0")
+    for stage in ("train_baseline", "evaluate"):  # as in `dvc exp run --name worse`
+        tiny.python("steps.py", stage, DVC_EXP_NAME="worse", DVC_EXP_BASELINE_REV="0" * 40)
     kept, worse = versions(tiny)
     assert kept.aliases == ["champion"]
     assert worse.aliases == []
@@ -50,7 +51,7 @@ def test_the_champion_keeps_its_place_against_a_model_that_is_worse(tiny: Projec
     assert "the champion, version 1: of 40 test images" in worse.tags["gate"]
     assert "exact McNemar test" in worse.tags["gate"]
     assert worse.tags["dvc.exp_name"] == "worse"
-    shown = tiny.run("python", "-m", "stages", "lineage", kept.tags["md5"]).stdout
+    shown = tiny.python("-m", "stages", "lineage", kept.tags["md5"]).stdout
     assert f"registered: {NAME} 1 (champion); passed" in shown
 
 
@@ -59,13 +60,13 @@ def test_another_gate_runs_no_stage_again_and_sync_judges_by_it(tiny: Project) -
     lenient = params.read_text()
     params.write_text(lenient.replace("brier: 0.9", "brier: -1"))
     tiny.commit("a gate that nothing passes")
-    tiny.run("python", "-m", "stages", "sync")
+    tiny.python("-m", "stages", "sync")
     (refused,) = versions(tiny)
     assert refused.aliases == []
     assert "is above its ceiling -1" in refused.tags["gate"]
     params.write_text(lenient)
     assert "up to date" in tiny.run("dvc", "repro").stdout
-    tiny.run("python", "-m", "stages", "sync")
+    tiny.python("-m", "stages", "sync")
     (accepted,) = versions(tiny)
     assert accepted.aliases == ["champion"]
     assert accepted.tags["gate"] == "passed"

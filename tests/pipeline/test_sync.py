@@ -14,9 +14,9 @@ import pytest
 from tests.pipeline.conftest import Project
 from tests.pipeline.tiny import MODEL, SWEEP
 
-SYNC = ("python", "-m", "stages", "sync")
-RUNS = ("python", "-m", "stages", "runs")
-LINEAGE = ("python", "-m", "stages", "lineage")
+SYNC = ("-m", "stages", "sync")
+RUNS = ("-m", "stages", "runs")
+LINEAGE = ("-m", "stages", "lineage")
 
 
 def contents(project: Project) -> dict[str, tuple[object, ...]]:
@@ -44,12 +44,12 @@ def test_a_clone_without_runs_gets_them_all_from_files_and_a_second_sync_changes
     tiny.run("dvc", "remote", "add", "--default", "--local", "r", remote)
     (tiny.folder / MODEL).unlink()
 
-    shown = tiny.run(*LINEAGE, MODEL).stdout
+    shown = tiny.python(*LINEAGE, MODEL).stdout
     assert "file: not on this machine" in shown
     assert "run: none at sqlite" in shown
     assert "`make sync` makes it" in shown
 
-    said = tiny.run(*SYNC).stdout
+    said = tiny.python(*SYNC).stdout
     assert "4 made from files" in said
     assert "1 files are not on this machine" in said
     assert "dvc fetch" in said
@@ -66,7 +66,7 @@ def test_a_clone_without_runs_gets_them_all_from_files_and_a_second_sync_changes
     assert made.info.end_time is None
 
     tiny.run("dvc", "pull")
-    assert "1 completed" in tiny.run(*SYNC).stdout
+    assert "1 completed" in tiny.python(*SYNC).stdout
     runs = by_stage(tiny)
     assert all("dvc.missing" not in run.data.tags for run in runs.values())
     assert len(runs["train_baseline"].outputs.model_outputs) == 1
@@ -74,27 +74,27 @@ def test_a_clone_without_runs_gets_them_all_from_files_and_a_second_sync_changes
     assert len(client.search_model_versions("name = 'automobile-or-truck'")) == 1
 
     before = contents(tiny)
-    assert "nothing to do" in tiny.run(*SYNC).stdout
+    assert "nothing to do" in tiny.python(*SYNC).stdout
     assert contents(tiny) == before
 
-    shown = tiny.run(*LINEAGE, MODEL).stdout
+    shown = tiny.python(*LINEAGE, MODEL).stdout
     assert "made from files, so when and how long it ran is not known" in shown
     assert "libraries.yaml:numpy=2.0.0" in shown
     (tiny.folder / MODEL).unlink()
     (tiny.folder / MODEL).write_bytes(b"of unknown origin")
-    assert "made by: unknown" in tiny.run(*LINEAGE, MODEL).stdout
+    assert "made by: unknown" in tiny.python(*LINEAGE, MODEL).stdout
 
 
 def test_an_experiment_from_the_cache_shares_the_runs_and_its_name_leads_to_them(
     tiny: Project,
 ) -> None:
-    tiny.run(*SYNC)
+    tiny.python(*SYNC)
     for name in ("first", "second"):  # the second is wholly in the cache
         setting = ("-S", "baseline.ridge=55", "train_baseline")
         tiny.run("dvc", "exp", "run", "--temp", "--name", name, *setting)
     assert Counter(run.data.tags["stage"] for run in tiny.runs())["train_baseline"] == 2
     before = len(tiny.runs())
-    said = tiny.run(*SYNC).stdout
+    said = tiny.python(*SYNC).stdout
     assert len(tiny.runs()) == before
     assert "tied to experiments" in said
     baseline = tiny.run("git", "rev-parse", "HEAD").stdout.strip()
@@ -102,7 +102,7 @@ def test_an_experiment_from_the_cache_shares_the_runs_and_its_name_leads_to_them
         tied = [run for run in tiny.runs() if f"dvc.exp.{name}" in run.data.tags]
         assert Counter(run.data.tags["stage"] for run in tied) == Counter(tiny.locked().keys())
         assert {run.data.tags[f"dvc.exp.{name}"] for run in tied} == {baseline}
-        shown = tiny.run(*RUNS, name).stdout
+        shown = tiny.python(*RUNS, name).stdout
         assert all(run.info.run_id in shown for run in tied)
     (computed,) = [
         run
@@ -110,17 +110,17 @@ def test_an_experiment_from_the_cache_shares_the_runs_and_its_name_leads_to_them
         if run.data.tags["stage"] == "train_baseline" and "dvc.exp.second" in run.data.tags
     ]
     assert computed.data.tags["dvc.exp_name"] == "first"
-    shown = tiny.run(*RUNS, computed.info.run_id).stdout
+    shown = tiny.python(*RUNS, computed.info.run_id).stdout
     assert "first" in shown
     assert "second" in shown
     assert "main" not in shown
     before_second = contents(tiny)
-    assert "nothing to do" in tiny.run(*SYNC).stdout
+    assert "nothing to do" in tiny.python(*SYNC).stdout
     assert contents(tiny) == before_second
 
 
 @pytest.mark.xdist_group("swept")
-def test_a_queue_of_six_on_a_new_database_loses_no_run_and_makes_none_twice(swept: Project) -> None:
+def test_a_queue_on_a_new_database_loses_no_run_and_makes_none_twice(swept: Project) -> None:
     baseline = swept.run("git", "rev-parse", "HEAD").stdout.strip()
     computed = [run for run in swept.runs() if "made_from" not in run.data.tags]
     assert sorted(float(run.data.params["baseline.ridge"]) for run in computed) == SWEEP
@@ -130,10 +130,10 @@ def test_a_queue_of_six_on_a_new_database_loses_no_run_and_makes_none_twice(swep
 
     swept.run("git", "tag", "v1")
     swept.run("git", "branch", "other")
-    swept.run(*SYNC)
+    swept.python(*SYNC)
     records = Counter(run.data.tags["dvc.record"] for run in swept.runs())
     assert set(records.values()) == {1}
-    rows = swept.run(*RUNS).stdout
+    rows = swept.python(*RUNS).stdout
     # All that `dvc exp show` lists.
     for row in ("main", "other", "v1", "workspace"):
         assert re.search(rf"\b{row} .* 4 of 4 │ +1\.0000 ", rows), rows
@@ -142,11 +142,10 @@ def test_a_queue_of_six_on_a_new_database_loses_no_run_and_makes_none_twice(swep
 
 
 def test_a_killed_stage_does_not_stay_running_for_ever(tiny: Project) -> None:
-    tiny.set_params("baseline.pause=30")
     process = subprocess.Popen(
         ["python", "steps.py", "train_baseline"],
         cwd=tiny.folder,
-        env=tiny.environment(),
+        env=tiny.environment(PAUSE="30"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -156,13 +155,13 @@ def test_a_killed_stage_does_not_stay_running_for_ever(tiny: Project) -> None:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert "ended" not in tiny.run(*SYNC).stdout  # it is alive
+    assert "ended" not in tiny.python(*SYNC).stdout  # it is alive
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     (killed,) = [run for run in tiny.runs() if run.info.status == "RUNNING"]
     tiny.run("git", "checkout", "--", "metrics")
     tiny.run("dvc", "checkout")
-    assert "1 ended" in tiny.run(*SYNC).stdout
+    assert "1 ended" in tiny.python(*SYNC).stdout
     (ended,) = [run for run in tiny.runs() if run.info.run_id == killed.info.run_id]
     assert ended.info.status == "KILLED"
 
@@ -174,7 +173,7 @@ def test_code_that_was_edited_while_the_stage_ran_is_told_by_the_stage_and_by_li
     process = subprocess.Popen(
         ["dvc", "repro", "--force", "--single-item", "train_baseline"],
         cwd=tiny.folder,
-        env=tiny.environment(),
+        env=tiny.environment(PAUSE="0.5"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -186,7 +185,7 @@ def test_code_that_was_edited_while_the_stage_ran_is_told_by_the_stage_and_by_li
     edited.write_text(edited.read_text() + "# edited\n")
     said, _ = process.communicate()
     assert "WARNING: train_baseline: edited while it ran: steps.py" in said
-    shown = tiny.run(*LINEAGE, MODEL).stdout
+    shown = tiny.python(*LINEAGE, MODEL).stdout
     assert "edited while it ran, so DVC's record is not what ran: steps.py" in shown
 
 
@@ -197,7 +196,7 @@ def test_lineage_leads_from_a_model_to_its_data_code_params_and_revision(
     outs = {entry["path"]: entry["md5"] for entry in project.locked()["train_cnn"]["outs"]}
     md5 = outs["data/models/cnn.npz"]
     (run,) = [run for run in project.runs() if run.data.tags["stage"] == "train_cnn"]
-    by_path = project.run(*LINEAGE, "data/models/cnn.npz").stdout
+    by_path = project.python(*LINEAGE, "data/models/cnn.npz").stdout
     for link in (
         md5,
         run.info.run_id,
@@ -208,16 +207,14 @@ def test_lineage_leads_from_a_model_to_its_data_code_params_and_revision(
         "measured by run",
     ):
         assert link in by_path, by_path
-    assert project.run(*LINEAGE, md5).stdout == by_path
-    assert run.info.run_id in project.run(*LINEAGE, run.info.run_id).stdout
-    assert md5 in project.run(*LINEAGE, "main").stdout
+    assert project.python(*LINEAGE, md5).stdout == by_path
+    assert run.info.run_id in project.python(*LINEAGE, run.info.run_id).stdout
+    assert md5 in project.python(*LINEAGE, "main").stdout
 
 
 @pytest.mark.parametrize("command", [LINEAGE, RUNS])
-def test_what_nobody_knows_is_told_in_one_line(
-    finished_project: Project, command: tuple[str, ...]
-) -> None:
-    finished = finished_project.run(*command, "no-such-thing", check=False)
+def test_what_nobody_knows_is_told_in_one_line(tiny: Project, command: tuple[str, ...]) -> None:
+    finished = tiny.python(*command, "no-such-thing", check=False)
     assert finished.returncode == 2
     assert finished.stderr.startswith("ERROR: no-such-thing: is no revision")
     assert "Traceback" not in finished.stderr

@@ -1,9 +1,10 @@
 """Two people with one MLflow server, on PostgreSQL, which hands out the artifacts itself."""
 
-import subprocess
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import mlflow
 
@@ -14,22 +15,14 @@ from tests.pipeline.postgres import postgres
 MakeClone = Callable[[str], Project]
 
 
-def both(projects: list[Project], *command: str, **environment: str) -> list[str]:
+def both(projects: list[Project], run: Any, *command: str, **environment: str) -> list[str]:
     """What a command says in two projects at the same time."""
-    running = [
-        subprocess.Popen(
-            command,
-            cwd=project.folder,
-            env=project.environment(LOGNAME=project.folder.name, **environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for project in projects
-    ]
-    said = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0] * len(running), said
-    return said
+
+    def said(project: Project) -> str:
+        return str(run(project, *command, LOGNAME=project.folder.name, **environment).stdout)
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(said, projects))
 
 
 def test_two_people_see_each_others_runs_and_do_not_collide(
@@ -42,8 +35,8 @@ def test_two_people_see_each_others_runs_and_do_not_collide(
         # Each computes something of their own and takes the rest from files, at the same time.
         for project, ridge in zip(people, (21, 22), strict=True):
             project.set_params(f"baseline.ridge={ridge}")
-        both(people, "dvc", "repro", "train_baseline", **at_server)
-        both(people, "python", "-m", "stages", "sync", **at_server)
+        both(people, Project.run, "dvc", "repro", "train_baseline", **at_server)
+        both(people, Project.python, "-m", "stages", "sync", **at_server)
 
         client = mlflow.MlflowClient(uri)
         experiment = client.get_experiment_by_name("car-or-truck")
@@ -59,9 +52,9 @@ def test_two_people_see_each_others_runs_and_do_not_collide(
         # Each finds the other's run, and can fetch what the server keeps for it.
         for project, other in zip(people, ("bob", "ada"), strict=True):
             run_id = computed[other].info.run_id
-            shown = project.run(*("python", "-m", "stages", "lineage", run_id), **at_server).stdout
+            shown = project.python(*("-m", "stages", "lineage", run_id), **at_server).stdout
             assert run_id in shown
             figures = client.download_artifacts(run_id, "figures", str(project.folder))
             assert (Path(figures) / "weights.png").exists()
-        said = both(people, "python", "-m", "stages", "sync", **at_server)
+        said = both(people, Project.python, "-m", "stages", "sync", **at_server)
         assert all("nothing to do" in each for each in said), said

@@ -118,7 +118,7 @@ def test_a_logged_model_answers_as_the_file_does(
 def test_a_test_of_models_that_came_from_the_cache_still_fills_the_table(tiny: Project) -> None:
     # The store is empty, as after `git clone` and `dvc pull`.
     for _ in range(2):
-        tiny.run("dvc", "repro", "--force", "--single-item", "evaluate")
+        tiny.python("steps.py", "evaluate")
     made, *evaluated = sorted(tiny.runs(), key=lambda run: run.data.tags["stage"] == "evaluate")
     assert [run.data.tags["stage"] for run in evaluated] == ["evaluate", "evaluate"]
     for split in ("train", "validation", "test"):
@@ -130,8 +130,8 @@ def test_a_test_of_models_that_came_from_the_cache_still_fills_the_table(tiny: P
 def test_pictures_of_a_folder_are_with_its_run_and_those_of_a_model_with_the_models(
     tiny: Project,
 ) -> None:
-    tiny.run("dvc", "repro", "--force", "--single-item", "draw")
-    tiny.run("dvc", "repro", "--force", "--single-item", "evaluate")
+    tiny.python("steps.py", "draw")
+    tiny.python("steps.py", "evaluate")
     client = mlflow.MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
     found = {
         run.data.tags["stage"]: {
@@ -162,8 +162,8 @@ def test_pictures_of_an_experiment_in_a_copy_are_kept_with_a_database_of_ones_ow
 
 def test_a_password_in_the_address_of_a_server_is_never_printed(tiny: Project) -> None:
     uri = "http://ada:secret@127.0.0.1:9"
-    for command in (("python", "steps.py", "evaluate"), ("python", "-m", "stages", "sync")):
-        finished = tiny.run(*command, check=False, MLFLOW_TRACKING_URI=uri)
+    for command in (("steps.py", "evaluate"), ("-m", "stages", "sync")):
+        finished = tiny.python(*command, check=False, MLFLOW_TRACKING_URI=uri)
         assert "MLflow" in finished.stderr
         assert "127.0.0.1:9" in finished.stderr
         assert "secret" not in finished.stderr + finished.stdout
