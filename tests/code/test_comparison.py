@@ -180,7 +180,7 @@ def reproduction(base: dict[str, Any], head: dict[str, Any], file: str = "evalua
     metrics = [MetricChange(path, name, before.get(name), after.get(name)) for name in before]
     where = side()
     where.metrics[path] = before
-    check = check_reproduction(where, metrics)
+    check = check_reproduction(where, where, metrics)
     return {rule.name.split(": ")[1] for rule in check.rules if rule.outcome == "broken"}
 
 
@@ -241,6 +241,6 @@ def test_every_kind_of_tolerance_is_of_use() -> None:
     ]
     metrics = [MetricChange("metrics/evaluate.json", name, 0.5, 0.5) for name in names]
     metrics.append(MetricChange("metrics/prepare.json", "train.images", 9000, 9000))
-    table = check_reproduction(side(), metrics).table
+    table = check_reproduction(side(), side(), metrics).table
     assert table is not None
     assert [row[0] for row in table.rows] == [each.kind for each in TOLERANCES]
