@@ -24,6 +24,7 @@ from stages.data.files import write_arrays
 from stages.results.markdown import MARKER
 from stages.tracking.receipts import Receipt, write_receipt
 from stages.workflow.revisions import workspace
+from tests.pipeline.conftest import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 1000
@@ -749,6 +750,13 @@ def test_what_was_only_checked_out_is_not_reproduced(compare: Compare) -> None:
     said = compare("HEAD", "--reproduced")
     assert said.code == 0
     assert "all of 10 metrics: 2 of 3 stages were computed here" in said.out
+
+
+def test_a_clone_reproduces_once_its_pipeline_has_run(tiny: Project) -> None:
+    command = ("-m", "stages", "compare", "HEAD", "--reproduced")
+    assert "no metric was computed here" in tiny.python(*command, check=False).stdout
+    tiny.run("dvc", "repro", "--force", "--single-item", "train_baseline")
+    assert "1 of 4 stages were computed here" in tiny.python(*command).stdout
 
 
 def test_metrics_computed_again_may_be_off_by_what_a_cpu_does_and_no_more(compare: Compare) -> None:
