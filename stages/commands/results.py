@@ -13,7 +13,7 @@ README = Path("README.md")
 NEXT = """\
 Compare the runs in the browser: make ui
 Try a change: source .venv/bin/activate && dvc exp run -S cnn.default.epochs=5
-See what it did to the results, and whether that is more than chance: make compare"""
+See what it did, and whether that is more than chance: make compare"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
