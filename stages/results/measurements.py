@@ -155,7 +155,7 @@ class Measurements:
 
     @property
     def best_of_ten(self) -> float:
-        """By how much, a share, the best of ten equal models looks better on test images than it is.
+        """By how much, a share, the best of ten equal models looks too good on the test images.
 
         At most: it is less where they are wrong on the same images (docs/evaluation.md).
         """
