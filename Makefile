@@ -40,7 +40,7 @@ plots: $(INSTALLED) ## draw the plots to dvc_plots/index.html, which needs no ne
 compare: $(INSTALLED) ## say what a change did to the results, and whether it is more than chance
 	@python -m stages compare $(if $(BASE)$(HEAD),"$(BASE)" "$(HEAD)") $(ARGS)
 
-reproduced: $(INSTALLED) ## ask that the metrics here are the committed ones, within tolerances
+reproduced: $(INSTALLED) ## ask that what was computed here has the committed metrics, within tolerances
 	@python -m stages compare HEAD --reproduced $(ARGS)
 
 test: $(INSTALLED) ## run all tests: code, data, pipeline

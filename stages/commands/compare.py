@@ -5,8 +5,8 @@ predictions for the same test images are compared (exact McNemar test, paired bo
 Holm's correction over the models), and the results of HEAD are held against the rules in the
 section `gate` of its params.yaml.
 
-Exit code 0: fine; 1: the gate failed, or with --reproduced a metric is off; 2: wrong usage, or
-files that cannot be read. Needs neither DVC's cache nor MLflow.
+Exit code 0: fine; 1: the gate failed, or with --reproduced a metric is off or none was computed
+here; 2: wrong usage, or files that cannot be read. Needs neither DVC's cache nor MLflow.
 """
 
 import argparse

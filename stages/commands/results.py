@@ -1,4 +1,4 @@
-"""Print the results of the models from the files of the last `dvc repro`.
+"""Print the results of the models from the files of the last `dvc repro`, and what to do next.
 
 Accuracies with the 95 % interval of Wilson for the test; seconds of the training stage where a log
 of this machine tells them.
@@ -10,6 +10,10 @@ from pathlib import Path
 from stages.data.errors import UserError
 
 README = Path("README.md")
+NEXT = """\
+Compare the runs in the browser: make ui
+Try a change: source .venv/bin/activate && dvc exp run -S cnn.default.epochs=5
+See what it did, and whether that is more than chance: make compare"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
 
     if not options.write_readme:
         print_table(results_table(Measurements(), with_seconds=True), console())
+        print(NEXT)
         return
     text = readme_with_tables()
     with replacing(README) as unfinished:

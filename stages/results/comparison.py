@@ -53,7 +53,7 @@ class Comparison:
         self.stages = stage_changes(self.base, self.head)
         self.metrics = metric_changes(self.base, self.head)
         if reproduced:
-            self.check = check_reproduction(self.base, self.metrics)
+            self.check = check_reproduction(self.base, self.head, self.metrics)
         else:
             self.check = check_gate(self.base, self.head, self.verdicts, self.unpaired)
         self._refuse_nothing()
@@ -110,8 +110,9 @@ class Comparison:
         if check.of == "reproduction":
             metrics = counted(len(check.rules), "metric")
             if check.status == "passed":
-                return f"reproduced: all of {metrics} agree within the tolerances"
-            return f"NOT reproduced: {broken} of {metrics} differ by more than is allowed"
+                return f"reproduced within the tolerances, all of {metrics}"
+            off = f", {broken} of {metrics} differ by more than is allowed" if broken else ""
+            return f"NOT reproduced{off}"
         rules = counted(len(check.rules), "rule") + (f", {unchecked} not checked" * bool(unchecked))
         return {
             "passed": f"gate passed ({rules})",

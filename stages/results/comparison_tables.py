@@ -20,7 +20,7 @@ from stages.results.verdicts import ACCURACY, BRIER, Measured, Verdict
 
 MEASURES = accuracy_measures(("", "")) | CALIBRATION_MEASURES
 IN_ANOTHER_TABLE = (ACCURACY, BRIER, "balanced_accuracy")
-MAIN_OF_TRAINING = ("validation.accuracy", "validation.log_loss", "train.accuracy")
+MAIN_OF_TRAINING = ("validation.accuracy", "validation.roc_auc", "train.accuracy")
 SHOWN_CODE = 12  # files, unless everything is shown
 SHOWN_FLIPS = 5  # of each model and direction
 SHOWN_NAMES = 2  # of data and params of a stage

@@ -4,6 +4,7 @@ Nothing here differs between two machines or two commits that have the same file
 has not measured is empty or None, never guessed.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,6 +27,8 @@ LABEL_ISSUES = "metrics/label_issues.csv"
 ISSUE_COLUMNS = ("rank", "split", "index", "label", "suggested", "label_probability")
 NEAR_DUPLICATES = "near_duplicates_of_train"  # the key in metrics/prepare.json
 SPLITS = ("train", "validation", "test")
+# Expected maximum of ten standard normal numbers (David and Nagaraja, Order Statistics, 2003).
+BEST_OF_TEN = 1.54
 OVER_SEEDS = [
     f"{split}_accuracy.{key}" for split in SPLITS[1:] for key in ("mean", "std", "min", "max")
 ]
@@ -143,6 +146,27 @@ class Measurements:
             for model in self.models
         }
         return next(model for model in self.models if model.name == best(values, by))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the accuracy of the chosen model on the test images, a share."""
+        accuracy = self.chosen.measures["test"]["accuracy"]
+        return math.sqrt(accuracy * (1 - accuracy) / self.test_images)
+
+    @property
+    def best_of_ten(self) -> float:
+        """By how much, a share, the best of ten equal models looks too good on the test images.
+
+        At most: it is less where they are wrong on the same images (docs/evaluation.md).
+        """
+        return BEST_OF_TEN * self.standard_error
+
+    @property
+    def is_easy_split(self) -> bool:
+        """Whether the validation images are those on which the CNN was found to look too good."""
+        data = self.params.data
+        cut = (data.seed, data.validation_fraction, data.limit_per_class)
+        return [*data.classes] == ["automobile", "truck"] and cut == (0, 0.1, None)
 
     @cached_property
     def pairs(self) -> list[ModelPair]:

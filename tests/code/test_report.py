@@ -254,6 +254,32 @@ def test_the_chosen_model_is_the_best_by_the_setting() -> None:
     assert "# Model card: least squares, gray pixels" in page_and_card()[1]
 
 
+@pytest.mark.usefixtures("project")
+def test_what_looks_at_the_test_images_is_said_and_what_it_costs() -> None:
+    page, card = page_and_card()
+    for said in (Outline(page).words, words_of(card)):
+        assert "Acceptance looks at the test images: the gate in CI" in said
+        # √(0.8 · 0.2 / 100) is 4 points, and the expected maximum of ten is 1.54 of them.
+        assert "on 100 test images has a standard error of 4.0 points" in said
+        assert "look up to 6.2 points better than it is" in said
+        assert "a temperature that was fitted on the validation images" in said
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_said"),
+    [("", "", True), ("seed: 0", "seed: 1", False), ("[automobile,", "[cat,", False)],
+)
+@pytest.mark.usefixtures("project")
+def test_the_cnn_is_said_to_be_flattered_by_the_split_that_flatters_it(
+    before: str, now: str, is_said: bool
+) -> None:
+    measure_everything()
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace(before, now))
+    page, card = page_and_card()
+    for said in (Outline(page).words, words_of(card)):
+        assert ("The CNN's 80.0 % of the validation images flatter it" in said) == is_said
+
+
 @pytest.mark.parametrize(
     ("difference", "p", "kind", "said"),
     [
@@ -316,6 +342,19 @@ def test_odd_names_are_text_and_never_markup() -> None:
     for table in tables:
         rows = table.split("</table>")[0].split("<tr>")[1:]
         assert len({row.count("</td>") + row.count("</th>") for row in rows}) == 1
+
+
+@pytest.mark.usefixtures("project")
+def test_the_results_end_with_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["results"])
+    *table, compare_runs, try_it, compare = capsys.readouterr().out.splitlines()
+    assert any("MobileNetV2" in line for line in table)
+    targets = re.findall("make ([a-z]+)", compare_runs + compare)
+    makefile = (ROOT / "Makefile").read_text()
+    assert len(targets) == 2
+    assert all(f"\n{target}: " in makefile for target in targets)
+    assert "dvc exp run -S cnn.default.epochs=" in try_it
+    assert max(map(len, (compare_runs, try_it, compare))) <= 80
 
 
 @pytest.mark.usefixtures("project")

@@ -22,7 +22,9 @@ from rich.console import Console
 from stages.__main__ import main
 from stages.data.files import write_arrays
 from stages.results.markdown import MARKER
+from stages.tracking.receipts import Receipt, write_receipt
 from stages.workflow.revisions import workspace
+from tests.pipeline.conftest import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 1000
@@ -729,15 +731,44 @@ def test_photos_that_turned_are_drawn_where_there_are_photos(
 # Computed again elsewhere.
 
 
-def test_metrics_computed_again_may_be_off_by_what_a_cpu_does_and_no_more(compare: Compare) -> None:
-    worse_cnn(lost=15).write()
+def note_computed(*stages: str) -> None:
+    """Leave the receipts that these stages would have left."""
+    for stage in stages:
+        entry = workspace().lock[stage]
+        write_receipt(Receipt(entry.key, "", stage, 0.0, 1.0, 0.0, [], entry.outs))
+
+
+def test_what_was_only_checked_out_is_not_reproduced(compare: Compare) -> None:
+    worse_cnn(lost=1).write()
+    note_computed("train_cnn", "evaluate")
+    git("checkout", "--quiet", "--", ".")  # these receipts are of other results
+    note_computed("draw")  # and this one of a stage without metrics
+    said = compare("HEAD", "--reproduced")
+    assert said.code == 1
+    assert "NOT reproduced: no metric was computed here; run `make repro`" in said.out
+    note_computed("evaluate")
     said = compare("HEAD", "--reproduced")
     assert said.code == 0
-    assert "reproduced: all of 10 metrics agree within the tolerances" in said.out
+    assert "all of 10 metrics: 2 of 3 stages were computed here" in said.out
+
+
+def test_a_clone_reproduces_once_its_pipeline_has_run(tiny: Project) -> None:
+    command = ("-m", "stages", "compare", "HEAD", "--reproduced")
+    assert "no metric was computed here" in tiny.python(*command, check=False).stdout
+    tiny.run("dvc", "repro", "--force", "--single-item", "train_baseline")
+    assert "1 of 4 stages were computed here" in tiny.python(*command).stdout
+
+
+def test_metrics_computed_again_may_be_off_by_what_a_cpu_does_and_no_more(compare: Compare) -> None:
+    worse_cnn(lost=15).write()
+    note_computed("train_cnn", "evaluate", "draw")
+    said = compare("HEAD", "--reproduced")
+    assert said.code == 0
+    assert "Reproduced within the tolerances, all of 10 metrics: 3 of 3 stages were" in said.out
     worse_cnn(lost=25).write()
     said = compare("HEAD", "--reproduced")
     assert said.code == 1
-    assert "NOT reproduced: 1 of 10 metrics differ by more than is allowed" in said.out
+    assert "NOT reproduced, 1 of 10 metrics differ by more than is allowed" in said.out
     assert "metrics/evaluate.json: cnn.accuracy: 0.9 → 0.875, 0.025 apart; up to 0.02" in said.out
     values = json.loads(EVALUATION.read_text())
     values["images"]["test"] += 1
