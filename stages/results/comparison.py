@@ -174,8 +174,11 @@ class Comparison:
             return f" Whether another seed would do as much is open: {why}."
         if not any(another.seeds):
             return " It is the same with every seed."
-        is_accuracy = verdict.measure == ACCURACY
-        size = (lambda value: f"{points(value)} points") if is_accuracy else signed
+        is_share = verdict.measure == ACCURACY
+
+        def size(value: float) -> str:
+            return f"{points(value)} points" if is_share else signed(value, plus=False)
+
         sides = zip(another.seeds, (self.base, self.head), strict=True)
         seeds = ", ".join(f"{counted(n, 'seed')} {side.place}" for n, side in sides if n)
         if another.std is None:
@@ -183,7 +186,7 @@ class Comparison:
             said = f"Over {seeds}{how}, the mean differs by {size(another.difference)}"
         else:
             said = f"Another seed moves it by ± {size(another.std)} ({seeds})"
-        return f" {said}; {size(another.needed)} are needed."
+        return f" {said}; it takes more than {size(another.needed)}."
 
     def _correction(self, verdict: Verdict) -> str:
         """A clause on the p value that counts, if several models changed."""

@@ -135,10 +135,8 @@ def judge(base: Results, head: Results, pair: Pair | None, alpha: float) -> list
             if test and model in corrected:
                 another = _another_seed(base, head, model, measure, test.difference, level)
                 kind = kind_of(test.difference, corrected[model], alpha, measure)
-                if kind != "no evidence" and another is None:
-                    kind = "open"
-                elif kind != "no evidence" and another and not another.confirms(test.difference):
-                    kind = "differs"
+                if kind != "no evidence" and not (another and another.confirms(test.difference)):
+                    kind = "differs" if another else "open"
             before, after = (_measured(side, model, measure) for side in (base, head))
             found.append(Verdict(model, measure, kind, before, after, test, p, another))
     return found
