@@ -14,6 +14,7 @@ from stages.data.errors import UserError
 from stages.models.names import MODELS, ModelNames, best, noun_of
 from stages.results.predictions import PREDICTIONS, table_in
 from stages.results.reading import EVALUATION, read_results
+from stages.results.seeds import SEEDS, by_model, is_fresh, spread
 from stages.results.verdicts import Kind, kind_of, sentence_on
 from stages.statistics.paired import PairedDifference
 from stages.workflow.params import read_params
@@ -21,7 +22,6 @@ from stages.workflow.pipeline import LOCK_FILE
 from stages.workflow.revisions import workspace
 
 PREPARATION = "metrics/prepare.json"
-SEEDS = "metrics/seeds.json"
 LABEL_AUDIT = "metrics/audit_labels.json"
 LABEL_ISSUES = "metrics/label_issues.csv"
 ISSUE_COLUMNS = ("rank", "split", "index", "label", "suggested", "label_probability")
@@ -29,9 +29,6 @@ NEAR_DUPLICATES = "near_duplicates_of_train"  # the key in metrics/prepare.json
 SPLITS = ("train", "validation", "test")
 # Expected maximum of ten standard normal numbers (David and Nagaraja, Order Statistics, 2003).
 BEST_OF_TEN = 1.54
-OVER_SEEDS = [
-    f"{split}_accuracy.{key}" for split in SPLITS[1:] for key in ("mean", "std", "min", "max")
-]
 
 
 @dataclass(frozen=True)
@@ -192,14 +189,19 @@ class Measurements:
 
     @cached_property
     def seeds(self) -> dict[str, dict[str, float]]:
-        """By model `n`, and mean, std, min and max of accuracies over trainings with n seeds."""
-        values = self.results.numbers(SEEDS) if self._has(SEEDS) else {}
-        models = dict.fromkeys(key.split(".")[0] for key in values)
-        if unknown := models.keys() - MODELS.keys():
-            what = f"{min(unknown)}: is no model; known: {', '.join(MODELS)}"
-            raise UserError(f"{SEEDS}: {what}; run `make seeds`")
-        keys = ("n", *OVER_SEEDS)
-        return {m: {k: self.results.number(SEEDS, f"{m}.{k}") for k in keys} for m in models}
+        """By model `n`, how many of these are `stale`; mean, std, min and max of each measure."""
+        if SEEDS in self.results.gaps:
+            raise UserError(self.results.gaps[SEEDS])
+        found = {}
+        for model, trainings in by_model(self.results.seeds).items():
+            stale = sum(not is_fresh(each, self.results.lock) for each in trainings)
+            measures = {
+                f"{name}.{key}": value
+                for name in trainings[0].measures
+                for key, value in spread([each.measures[name] for each in trainings]).items()
+            }
+            found[model] = {"n": len(trainings), "stale": stale, **measures}
+        return found
 
     @property
     def label_audit(self) -> dict[str, float]:

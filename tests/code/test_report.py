@@ -99,9 +99,8 @@ def measure_everything() -> None:
             "images": {"test": 100, "without_near_duplicates": 96, "robustness": 60},
         },
     )
-    spread = {"mean": 0.8, "std": 0.01, "min": 0.79, "max": 0.81}
-    accuracies = {f"{split}_accuracy": spread for split in ("train", "validation", "test")}
-    write("metrics/seeds.json", {"cnn": {"n": 5, **accuracies}})
+    seeds = [f"cnn,{n},{'0' * 32},{f'{0.79 + n / 100},' * 3}0.1\n" for n in range(3)]
+    write("metrics/seeds.csv", SEEDS_HEADER + "".join(seeds))
     audit = {"images": 200, "flagged": 7, "out_of_fold_accuracy": 0.9}
     write("metrics/audit_labels.json", audit)
     header = "rank,split,index,label,suggested,label_probability,suggested_probability\n"
@@ -114,6 +113,9 @@ def measure_everything() -> None:
     write("dvc.lock", LOCK)
 
 
+SEEDS_HEADER = (
+    "model,seed,computation,train_accuracy,validation_accuracy,test_accuracy,test_brier\n"
+)
 PREDICTIONS_HEADER = "index,actual,baseline,cnn,mobilenet\n"
 LOCK = """\
 schema: '2.0'
@@ -232,6 +234,7 @@ def test_what_was_measured_stands_there_as_measured() -> None:
         assert "81.0 % (+1.0)" in said
         assert "50.0 % (−30.0)" in said
         assert "80.00 ± 1.00 %" in said
+        assert "3 (3 stale)" in said
         assert "50 (100.0 %)" in said
         assert "on the first 60 test images" in said
         assert "1.500" in said
@@ -491,16 +494,18 @@ def replace(path: str, content: Any) -> Callable[[], None]:
         (replace("metrics/train_cnn.json", '{"train": {"accuracy": NaN}}'), "is not finite"),
         (replace("metrics/train_cnn.json", {"train": {"accuracy": "x"}}), "'x' is no number"),
         (
-            replace("metrics/seeds.json", {"cnn": {"n": 5}}),
-            "cnn.validation_accuracy.mean: is missing",
+            replace("metrics/seeds.csv", f"{SEEDS_HEADER}cnn,0,x,0.9,0.9\n"),
+            "seeds.csv: line 2: is c",
         ),
-        (replace("metrics/seeds.json", {"svm": {"n": 1}}), "metrics/seeds.json: svm: is no model"),
         (replace("metrics/label_issues.csv", "rank,split\n"), "label_issues.csv: has no column"),
         (replace("metrics/predictions.csv", f"{PREDICTIONS_HEADER}0,a,b\n"), "line 2: is"),
         (replace("metrics/figures/x.png", "no picture"), "metrics/figures/x.png: is no picture"),
         (replace("dvc.lock", "stages:\n  prepare:\n    outs: 3\n"), "dvc.lock: is not a lock file"),
         (lambda: Path("dvc.lock").write_bytes(b"\xff\xfe"), "dvc.lock: is not YAML"),
-        (lambda: Path("metrics/seeds.json").write_bytes(b"\xff"), "seeds.json: is not JSON"),
+        (
+            lambda: Path("metrics/seeds.csv").write_bytes(b"\xff\n1"),
+            "seeds.csv: line 2: is cut off",
+        ),
         (replace("params.yaml", "data: 1\n"), "params.yaml: sources: is missing"),
     ],
 )
