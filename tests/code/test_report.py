@@ -17,6 +17,7 @@ from PIL import Image
 
 from stages.__main__ import main
 from stages.results.measurements import Measurements
+from stages.results.report_tables import gate_table, times_table
 from stages.results.text import param, points
 from stages.results.verdicts import kind_of, sentence_on
 from stages.statistics.paired import PairedDifference
@@ -218,6 +219,25 @@ def test_what_was_not_measured_is_said_and_not_invented() -> None:
     assert "its md5 is not recorded" in card
     assert "how many are doubtful was not measured" in card
     assert "None" not in words + card
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "(machine not recorded; revision not recorded)"),
+        (
+            {"machine": {"machine": "x86_64", "cores": 2}, "revision": "abc"},
+            "(x86_64, 2 cores; revision abc)",
+        ),
+        ({"machine": {"processor": "Z80", "machine": "z80"}}, "(Z80; revision not recorded)"),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_a_benchmark_tells_its_machine_and_revision(content: dict[str, Any], said: str) -> None:
+    write("benchmarks/time_to_accuracy.json", {**content, "targets": []})
+    write("benchmarks/gate.json", {**content, "rows": []})
+    assert times_table().caption.endswith(said)
+    assert gate_table().caption.endswith(said)
 
 
 @pytest.mark.usefixtures("project")
