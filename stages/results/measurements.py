@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from stages.data.errors import UserError
-from stages.models.names import MODELS, ModelNames, best, noun_of
+from stages.models.names import MODELS, ModelNames, noun_of
 from stages.results.predictions import PREDICTIONS, table_in
 from stages.results.reading import EVALUATION, read_results
 from stages.results.verdicts import Kind, kind_of, sentence_on
@@ -137,12 +137,8 @@ class Measurements:
     @cached_property
     def chosen(self) -> Model:
         """The best model by `registry.select_by`."""
-        by = self.params.registry.select_by
-        values = {
-            model.name: self.results.number(f"metrics/{model.stage}.json", by)
-            for model in self.models
-        }
-        return next(model for model in self.models if model.name == best(values, by))
+        name = self.results.best_by(self.params.registry.select_by)
+        return next(model for model in self.models if model.name == name)
 
     @cached_property
     def pairs(self) -> list[ModelPair]:
@@ -155,7 +151,7 @@ class Measurements:
             first, second = map(noun_of, name.split("_vs_"))
             kind: Kind = "not measured"
             if test:
-                kind = kind_of(test.difference, test.p, self.params.registry.alpha)
+                kind = kind_of(test.difference, test.p, self.params.gate.alpha)
             sentence = sentence_on(first, second, test, kind, self.test_images)
             found.append(ModelPair(first, second, test, kind, sentence))
         return found
