@@ -28,12 +28,13 @@ from stages.tracking import registry, store
 from stages.tracking.outputs import with_results
 from stages.tracking.store import ModelVersion
 from stages.tracking.sync import sync_revision
-from stages.workflow.params import GATE, REGISTRY, read_gate, read_registry
+from stages.workflow.params import GATE, REGISTRY, GateParams, read_gate, read_registry
 from stages.workflow.pipeline import PARAMS_FILE
 from stages.workflow.revisions import Revision, history, named_revisions, workspace
 from stages.workflow.staleness import stale_stages
 
 LIMIT = "data.limit_per_class"
+OPEN = "open"  # the kind of a verdict that only seeds can give
 
 
 def propose(revision: Revision, *, accept_equal: bool) -> tuple[bool, str]:
@@ -64,26 +65,16 @@ def propose(revision: Revision, *, accept_equal: bool) -> tuple[bool, str]:
     with store.exclusive():
         version = registry.version_of(name, runs[maker.key], path, maker.outs[path])
         champion = registry.champion_of(name)
-        broken = "; ".join(
-            rule.sentence
-            for rule in (held(each, results) for each in limits(gate) if each.model == model)
-            if rule.outcome == "broken"
-        )
-        if champion and champion.version == version.version:
-            accepted = True
-            why = (
-                f"CHAMPION already{f', though `{GATE}` asks for more: {broken}' if broken else ''}"
-            )
-        elif broken:
-            accepted, why = False, f"REFUSED, as `{GATE}` in {PARAMS_FILE} asks for more: {broken}"
-        elif champion is None:
-            accepted, why = True, f"CHAMPION: there was none, and it keeps to `{GATE}`"
-        else:
-            accepted, why = _beside(
-                champion, results, model, gate.alpha, rules.margin, accept_equal=accept_equal
-            )
         accuracy = results.number(EVALUATION, f"{model}.accuracy")
-        registry.record(version, why, {images: accuracy} if accepted else {})
+        if champion and champion.version == version.version:
+            accepted, why = True, "CHAMPION already"
+            registry.record(version, "", {images: accuracy})
+        else:
+            margin = rules.margin
+            accepted, why = _decide(
+                champion, results, model, gate, margin, accept_equal=accept_equal
+            )
+            registry.record(version, why, {images: accuracy} if accepted else {})
     chosen = f"the best {revision.place} by {rules.select_by}"
     what = f"{capital(noun_of(model))}, {chosen}, test accuracy {accuracy:.4f}"
     return accepted, f"{name} version {version.version}: {what}\n{why}"
@@ -102,29 +93,30 @@ def _no_candidate(results: Results) -> str:
     return ""
 
 
-def _beside(
-    champion: ModelVersion,
+def _decide(
+    champion: ModelVersion | None,
     results: Results,
     model: str,
-    alpha: float,
+    gate: GateParams,
     margin: float,
     *,
     accept_equal: bool,
 ) -> tuple[bool, str]:
-    """Whether a model that keeps to the gate takes the champion's place, and why."""
+    """Whether a model takes the champion's place, and why."""
+    asked = [held(limit, results) for limit in limits(gate) if limit.model == model]
+    if broken := [rule.sentence for rule in asked if rule.outcome == "broken"]:
+        return False, f"REFUSED, as `{GATE}` in {PARAMS_FILE} asks for more: {'; '.join(broken)}"
+    if champion is None:
+        return True, f"CHAMPION: there was none, and it keeps to `{GATE}`"
     images, number = results.lock[EVALUATE].deps[TEST_IMAGES], str(champion.version)
-    base, is_better = _results_of(champion, images, model), False
     reached = registry.champions_so_far(champion.name, images)
-    said = f"The predictions of the champion, version {number}, for these test images are lost."
+    base, is_better = _results_of(champion, results, model), False
+    said = f"Nothing tells how the champion, version {number}, predicts these test images."
     if base and base.predictions:
         reached.setdefault(number, float(base.predictions.is_right(model).mean()))
-        pair, _ = pair_up(base, results)
-        accuracy, brier = judge(base, results, pair, alpha)
-        first, second = noun_of(model), f"the champion, version {number}"
-        said = sentence_on(first, second, accuracy.test, accuracy.kind, len(base.predictions))
-        is_better = accuracy.kind == "better" and brier.kind != "worse"
-        if brier.kind == "worse" and brier.base and brier.head:
-            said += f" Its Brier score is worse: {brier.base.value:.4f} → {brier.head.value:.4f}."
+        is_better, said = _beside(
+            base, f"the champion, version {number}", results, model, gate.alpha
+        )
     if not reached:
         return True, (
             "CHAMPION: no champion was measured on these test images, so "
@@ -145,16 +137,35 @@ def _beside(
     return False, f"REFUSED, version {number} stays the champion: {said} {equal}, so {todo}."
 
 
-def _results_of(version: ModelVersion, images: str, name: str) -> Results | None:
-    """The predictions of a version alone, under a name; of a revision here, or as in MLflow."""
+def _beside(
+    base: Results, who: str, results: Results, model: str, alpha: float
+) -> tuple[bool, str]:
+    """Whether a model is better than one with the same name in base, and a sentence on it."""
+    pair, _ = pair_up(base, results)
+    accuracy, brier = judge(base, results, pair, alpha)
+    images = len(pair[0]) if pair else 0
+    said = sentence_on(noun_of(model), who, accuracy.test, accuracy.kind, images)
+    if accuracy.kind == OPEN:
+        said += " Whether another seed would do as much is open: `make seeds` tells."
+    if brier.kind == "worse" and brier.base and brier.head:
+        said += f" Its Brier score is worse: {brier.base.value:.4f} → {brier.head.value:.4f}."
+    return accuracy.kind == "better" and brier.kind != "worse", said
+
+
+def _results_of(version: ModelVersion, beside: Results, name: str) -> Results | None:
+    """The predictions of a version alone, under a name, for the same test images; None if lost.
+
+    As a revision here has them, with its seeds, else as an evaluation in MLflow.
+    """
     path, md5 = (version.tags.get(key, "") for key in (registry.MODEL, registry.MD5))
+    images = beside.lock[EVALUATE].deps[TEST_IMAGES]
     model, wanted = Path(path).stem, {path: md5, TEST_IMAGES: images}
     for revision in with_results([*reversed(named_revisions()), *history()]):
         if EVALUATE in revision.lock and wanted.items() <= revision.lock[EVALUATE].deps.items():
             found = read_results(revision)
             break
     else:
-        found = Results(Revision("MLflow", "commit", ""))
+        found = Results(Revision("MLflow", "commit", ""), lock=beside.lock)
         if content := registry.predictions_of(wanted, PREDICTIONS):
             found.predictions = predictions_in(content, "propose another revision")
     if found.predictions is None:

@@ -68,10 +68,11 @@ def record(version: ModelVersion, verdict: str, champion_on: Mapping[str, float]
 
     Args:
         version: as `version_of` gives it.
-        verdict: sentences.
+        verdict: sentences; empty for the one that it has.
         champion_on: accuracy on the test images, by their md5, that made it champion; else empty.
     """
     client, about = store.client(), version.tags
+    verdict = verdict or about.get(VERDICT, "")
     told = {VERDICT: verdict} | {
         f"{CHAMPION_ON}{md5}": f"{v:.6f}" for md5, v in champion_on.items()
     }
