@@ -137,8 +137,8 @@ class Measurements:
     @cached_property
     def chosen(self) -> Model:
         """The best model by `registry.select_by`."""
-        name = self.results.best_by(self.params.registry.select_by)
-        return next(model for model in self.models if model.name == name)
+        models = {model.name: model for model in self.models}
+        return models[self.results.best_by(self.params.registry.select_by)]
 
     @cached_property
     def pairs(self) -> list[ModelPair]:
