@@ -40,12 +40,12 @@ plots: $(INSTALLED) ## draw the plots to dvc_plots/index.html, which needs no ne
 compare: $(INSTALLED) ## say what a change did to the results, and whether it is more than chance
 	@python -m stages compare $(if $(BASE)$(HEAD),"$(BASE)" "$(HEAD)") $(ARGS)
 
+reproduced: $(INSTALLED) ## ask that the metrics here are the committed ones, within tolerances
+	@python -m stages compare HEAD --reproduced $(ARGS)
+
 # make champion REVISION=my-experiment ARGS=--accept-equal
 champion: $(INSTALLED) ## propose a result as the champion in MLflow's registry; exit code 1: refused
 	@python -m stages champion $(if $(REVISION),"$(REVISION)") $(ARGS)
-
-reproduced: $(INSTALLED) ## ask that the metrics here are the committed ones, within tolerances
-	@python -m stages compare HEAD --reproduced $(ARGS)
 
 test: $(INSTALLED) ## run all tests: code, data, pipeline
 	pytest
