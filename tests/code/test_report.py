@@ -68,7 +68,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("metrics/prepare.json", split_counts(("automobile", "truck")))
     write("metrics/evaluate.json", dict.fromkeys(("baseline", "cnn", "mobilenet"), TESTED))
     for number, stage in enumerate(("train_baseline", "train_cnn", "finetune_mobilenet")):
-        validation = {"accuracy": 0.7 + number / 10, "log_loss": 0.3 + number / 10}
+        validation = {"accuracy": 0.7 + number / 10, "roc_auc": 0.9 - number / 10}
         write(f"metrics/{stage}.json", {"train": {"accuracy": 0.95}, "validation": validation})
     return tmp_path
 
@@ -272,7 +272,7 @@ def test_what_was_measured_stands_there_as_measured() -> None:
 def test_the_chosen_model_is_the_best_by_the_setting() -> None:
     assert Measurements().chosen.name == "mobilenet"
     params = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(params.replace("validation.accuracy\n", "validation.log_loss\n"))
+    Path("params.yaml").write_text(params.replace("validation.accuracy\n", "validation.roc_auc\n"))
     assert Measurements().chosen.name == "baseline"
     assert "# Model card: least squares, gray pixels" in page_and_card()[1]
 
