@@ -48,8 +48,9 @@ def version_of(name: str, run: Run, path: str, md5: str) -> ModelVersion:
     if known := [each for each in versions_of_content(md5) if each.name == name]:
         return known[0]
     if not (model_id := mirror.logged_model(run)):
-        what = "is not on this machine, so MLflow has no model to register"
-        raise UserError(f"{path}: {what}; run `dvc pull` or `make repro`, then try again")
+        what = "neither MLflow nor this machine has this content"
+        todo = "`dvc fetch --all-commits` or `dvc exp pull` may bring it, else `make repro`"
+        raise UserError(f"{path}: {what}; {todo}")
     try:
         store.client().create_registered_model(name)
     except MlflowException as error:

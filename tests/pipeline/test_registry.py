@@ -217,6 +217,17 @@ def test_a_server_that_is_away_is_one_line(tiny: Project) -> None:
     assert line.startswith("ERROR: MLflow at http://127.0.0.1:9 failed")
 
 
+def test_a_model_that_is_nowhere_is_named(tiny: Project) -> None:
+    (tiny.folder / MODEL).unlink()
+    cache = tiny.folder / "empty"  # not that of the other tests
+    tiny.run("dvc", "cache", "dir", "--local", str(cache))
+    finished = propose(tiny)
+    assert finished.returncode == 2
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith(f"ERROR: {MODEL}: neither MLflow nor this machine has this content; ")
+    assert list(client_of(tiny).search_registered_models()) == []
+
+
 def test_rules_that_are_wrong_are_named(tiny: Project) -> None:
     tiny.set_params("registry.margin=2")
     finished = propose(tiny)
