@@ -32,9 +32,17 @@ from mlflow.entities import (  # noqa: E402  # as mlflow
 Run = mlflow.entities.Run
 ModelVersion = mlflow.entities.model_registry.ModelVersion
 MlflowException = mlflow.exceptions.MlflowException
+VERSION = tuple(int(part) for part in mlflow.__version__.split(".")[:2])
 load_text = mlflow.artifacts.load_text
 
 LOCK_TIMEOUT = 120  # seconds
+MOST_PARAMS = 100  # in a call
+
+
+def start_run(name: str, tags: Mapping[str, str], started: float | None = None) -> Run:
+    """Start a run with its tags alone; `started` in seconds since 1970, now by default."""
+    began = milliseconds(started or time.time())
+    return client().create_run(experiment_id(), began, dict(tags), name)
 
 
 def watch_system(run_id: str) -> None:
@@ -52,7 +60,7 @@ def end_live_run(run_id: str, status: str) -> None:
 
 def find_runs(tags: Mapping[str, str] | None = None, limit: int = 100_000) -> list[Run]:
     """Runs of the experiment that have these values in their tags, the latest first."""
-    wanted = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in (tags or {}).items())
+    wanted = " AND ".join(f"tags.`{key}` = {value!r}" for key, value in (tags or {}).items())
     experiment = experiment_id()  # which tells MLflow of the store
     return list(
         mlflow.search_runs(
@@ -71,7 +79,7 @@ def log(
     step: int = 0,
     model_id: str | None = None,
 ) -> None:
-    """Add to a run, in one call.
+    """Add to a run; the tags last.
 
     Args:
         run_id: the run.
@@ -82,10 +90,14 @@ def log(
         model_id: the logged model that the metrics measure, to be shown on its page.
     """
     now = milliseconds(time.time())
+    settings = [Param(key, str(value)) for key, value in (params or {}).items()]
+    while len(settings) > MOST_PARAMS:
+        client().log_batch(run_id, params=settings[:MOST_PARAMS])
+        del settings[:MOST_PARAMS]
     client().log_batch(
         run_id,
         [Metric(k, float(v), now, step, model_id=model_id) for k, v in (metrics or {}).items()],
-        [Param(key, str(value)) for key, value in (params or {}).items()],
+        settings,
         [RunTag(key, value) for key, value in (tags or {}).items()],
     )
 
