@@ -1,7 +1,7 @@
 """Make MLflow match what DVC has, for all branches, tags, experiments and the workspace.
 
 Runs that are missing are made from the files: those of stages that DVC took from its cache, that
-were computed elsewhere, or that ran while MLflow was away. Each revision gets a summary run, with all
+were computed elsewhere, or that ran while MLflow was away. A revision gets a summary run, with all
 its settings and headline metrics, and runs of processes that were killed are ended. Run again, it
 changes nothing.
 """

@@ -146,7 +146,7 @@ def _entry_of_tags(run: Run) -> LockEntry:
 
 
 def _code_of(run: Run | None) -> dict[str, str] | None:
-    """Md5 of each file of code that a run read, where only the run knows it; None if it does not."""
+    """Md5 of each file of code that a run read, from the run alone; None if that is not there."""
     if run is None or run.data.tags.get(tags.CODE, NO_CODE) == NO_CODE:
         return {}
     try:
