@@ -137,7 +137,7 @@ class StageTracker:
             return
         found = (store.find_runs({tags.ENTRY: each.key}, 1) for each in revision.lock.values())
         runs = {run.data.tags[tags.ENTRY]: run for each in found for run in each}
-        summary.make_summary(revision, runs)
+        summary.complete_summary(revision, runs)
         if not dvc_experiment()[0]:
             views.save([run.info.run_id for run in runs.values() if mirror.logged_model(run)])
 

@@ -33,26 +33,29 @@ def key_of(revision: Revision) -> str:
     return md5_of(json.dumps([_identity(revision), files, entries], sort_keys=True).encode())
 
 
-def make_summary(revision: Revision, runs: Mapping[str, Run]) -> Run:
-    """Make the summary run of a revision.
+def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | None = None) -> Run:
+    """Make the summary run of a revision, or link it to runs that have come since.
 
     Args:
         revision: one that has results.
         runs: those of its computations, by `LockEntry.key`.
+        known: the summary run, if there is one.
 
     Raises:
         UserError: params.yaml, dvc.yaml or a metrics file cannot be read.
     """
-    seen, experiment = _identity(revision), store.experiment_id()
-    fits = _fits(revision)
+    ids = {s: runs[e.key].info.run_id for s, e in revision.lock.items() if e.key in runs}
+    if known and all(each in known.data.tags.get(tags.NOTE, "") for each in ids.values()):
+        return known
+    seen, fits = _identity(revision), _fits(revision)
+    links = {stage: f"#/experiments/{store.experiment_id()}/runs/{ids[stage]}" for stage in ids}
+    title = " ".join(dict.fromkeys([seen[tags.KIND], seen[tags.REVISION]]))
+    note = {tags.NOTE: notes.of_summary(title, seen, links, "" if fits else NO_METRICS)}
+    if known:
+        store.log(known.info.run_id, tags=note)
+        return store.client().get_run(known.info.run_id)
     metrics = _headline_metrics(revision) if fits else {}
     params = flattened(revision.params) if revision.read(PARAMS_FILE) else {}
-    links = {
-        stage: f"#/experiments/{experiment}/runs/{runs[entry.key].info.run_id}"
-        for stage, entry in revision.lock.items()
-        if entry.key in runs
-    }
-    title = " ".join(dict.fromkeys([seen[tags.KIND], seen[tags.REVISION]]))
     more = {
         tags.USER: getpass.getuser(),
         tags.SOURCE: "dvc repro",
@@ -60,13 +63,12 @@ def make_summary(revision: Revision, runs: Mapping[str, Run]) -> Run:
         tags.SOURCE_COMMIT: seen.get(tags.COMMIT, ""),
         tags.PROCESS: tags.this_process(),
         tags.CLONE: this_clone(),
-        tags.NOTE: notes.of_summary(title, seen, links, "" if fits else NO_METRICS),
     }
     mark = {tags.SUMMARY: key_of(revision)}
     with store.exclusive():  # another process may have made it meanwhile
-        if known := store.find_runs(mark, limit=1):
-            return known[0]
-        run_id = store.start_run(seen[tags.REVISION], seen | more).info.run_id
+        if others := store.find_runs(mark, limit=1):
+            return others[0]
+        run_id = store.start_run(seen[tags.REVISION], seen | more | note).info.run_id
         store.log(run_id, params=params, metrics=metrics, tags=mark)
         store.client().update_run(run_id, "FINISHED")
     return store.client().get_run(run_id)

@@ -20,7 +20,7 @@ from stages.tracking import mirror, store, tags, views
 from stages.tracking.car_or_truck import after_entry
 from stages.tracking.outputs import content_of, revisions_with_results
 from stages.tracking.store import Run
-from stages.tracking.summary import key_of, make_summary, this_clone
+from stages.tracking.summary import complete_summary, key_of, this_clone
 from stages.workflow.pipeline import LockEntry
 from stages.workflow.revisions import Revision
 
@@ -137,7 +137,9 @@ def _renew_summaries(
     for revision in tqdm(revisions, desc="sync", unit="summary", disable=None, leave=False):
         with _told_of(revision.title):
             key = key_of(revision)
-            current[key] = there.get(key) or make_summary(revision, complete)
+            current[key] = complete_summary(revision, complete, there.get(key))
+            if current[key] is not there.get(key):
+                report.done["summaries linked" if key in there else "summaries made"] += 1
     past = [
         run
         for key, run in there.items()
@@ -145,7 +147,6 @@ def _renew_summaries(
     ]
     for run in past:
         store.client().delete_run(run.info.run_id)
-    report.done["summaries made"] = len(current.keys() - there.keys())
     report.done["summaries of the past removed"] = len(past)
     return list(current.values())
 

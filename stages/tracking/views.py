@@ -16,24 +16,27 @@ from stages.tracking.store import Run
 
 TAG = "mlflow.sharedViewState."
 MODELS, EXPERIMENTS = "three-models", "experiments"
-MOST_COLUMNS = 12  # of settings, and of metrics
 KIND, MACHINE_LEARNING = "mlflow.experimentKind", "custom_model_development"  # opens on the runs
-ALL_MODELS = f"metrics.`test.accuracy` >= 0 AND tags.`{tags.EXPERIMENT}` IS NULL"
+NEWEST_FIRST, BY_NAME = "attributes.start_time", "tags.`mlflow.runName`"
+MOST_COLUMNS = 12  # of settings, and of metrics
 MEASURES = ("train.accuracy", "validation.accuracy", "test.accuracy", "test.log_loss")
 SETTINGS = (
     *("data.classes", "data.limit_per_class", "baseline.ridge", "cnn.recipe"),
     *("cnn.default.epochs", "cnn.default.learning_rate"),
     *("mobilenet.epochs", "mobilenet.learning_rate", "mobilenet.input_size"),
 )
+ALL_MODELS = f"metrics.`test.accuracy` >= 0 AND tags.`{tags.EXPERIMENT}` IS NULL"
 DESCRIPTION = """\
-Runs of a DVC pipeline. There are two kinds:
+To compare, open *Views* above: **Experiments** or **The three models**.
+
+There are two kinds of runs:
 
 - **Summary runs** (tag `dvc.summary`), one for each branch, tag, DVC experiment and the workspace:
-  all settings and the headline metrics in a row. Compare these: *Views*, **Experiments**.
-- **Runs of stages** (tag `stage`), one for each computation: curves, pictures, tables, models.
-  *Views*, **The three models**, has the models side by side.
+  all settings and the headline metrics in one row.
+- **Runs of stages** (tag `stage`), one for each computation of a stage of the DVC pipeline: curves,
+  pictures, tables, models.
 
-`make sync` makes what is missing; `make ui` prints links to both.
+`make sync` makes what is missing; `make ui` also prints links.
 """
 
 
@@ -47,28 +50,33 @@ def save(models: Sequence[str] | None = None, summaries: Sequence[Run] | None = 
             Without one of these, its view is made only if there is none.
     """
     experiment = store.client().get_experiment(store.experiment_id())
-    tag = {tags.NOTE: experiment.tags.get(tags.NOTE, DESCRIPTION), KIND: MACHINE_LEARNING}
-    if (3, 15) <= store.VERSION < (4, 0):
-        if models is not None or TAG + MODELS not in experiment.tags:
-            these = models and not environment.URI_OF_USER
-            tag[TAG + MODELS] = _view(
-                "The three models",
-                experiment.creation_time,
-                f"attributes.run_id IN ({str(models)[1:-1]})" if these else ALL_MODELS,
-                "tags.`mlflow.runName`" if these else "attributes.start_time",
-                [*_columns("metrics", MEASURES), *_columns("params", SETTINGS)],
-            )
-        if summaries is not None or TAG + EXPERIMENTS not in experiment.tags:
-            metrics = [name for run in (summaries or ())[-1:] for name in run.data.metrics]
-            tag[TAG + EXPERIMENTS] = _view(
-                "Experiments",
-                experiment.creation_time,
-                f"tags.`{tags.SUMMARY}` IS NOT NULL",
-                "tags.`mlflow.runName`",
-                [*_columns("params", _differing(summaries or ())), *_columns("metrics", metrics)],
-            )
-    for key, value in tag.items():
-        if experiment.tags.get(key) != value:
+    wanted = {tags.NOTE: experiment.tags.get(tags.NOTE, DESCRIPTION), KIND: MACHINE_LEARNING}
+
+    def view(key: str, name: str, runs: str, order: str, columns: list[str]) -> None:
+        state = {
+            "searchFilter": runs,
+            "orderByKey": order,
+            "orderByAsc": order != NEWEST_FIRST,
+            "selectedColumns": columns,
+            "columnOrder": columns,
+        }
+        shown = {"name": name, "createdAt": experiment.creation_time, "state": json.dumps(state)}
+        wanted[TAG + key] = json.dumps(shown)
+
+    if models is not None or TAG + MODELS not in experiment.tags:
+        are_mine = models and not environment.URI_OF_USER
+        runs = f"attributes.run_id IN ({str(models)[1:-1]})" if are_mine else ALL_MODELS
+        columns = [*_columns("metrics", MEASURES), *_columns("params", SETTINGS)]
+        view(MODELS, "The three models", runs, NEWEST_FIRST, columns)
+    if summaries is not None or TAG + EXPERIMENTS not in experiment.tags:
+        settings = _differing(summaries or ())
+        metrics = [name for run in (summaries or ())[-1:] for name in run.data.metrics]
+        columns = [*_columns("params", settings), *_columns("metrics", metrics)]
+        runs = f"tags.`{tags.SUMMARY}` IS NOT NULL"
+        view(EXPERIMENTS, "Experiments", runs, BY_NAME, columns)
+    for key, value in wanted.items():
+        is_known = (3, 15) <= store.VERSION < (4, 0) or not key.startswith(TAG)
+        if is_known and experiment.tags.get(key) != value:
             store.client().set_experiment_tag(experiment.experiment_id, key, value)
 
 
@@ -77,31 +85,22 @@ def links(address: str, models: Sequence[str], registered: Sequence[str]) -> dic
 
     Args:
         address: of the server.
-        models: ids of the runs to compare.
+        models: ids of the runs to compare; none if empty.
         registered: names of registered models.
     """
-    experiment = store.experiment_id()
-    compared = {"runs": json.dumps(list(models)), "experiments": json.dumps([experiment])}
-    found = {}
-    if models:
-        page = f"{address}/#/compare-runs?{urllib.parse.urlencode(compared)}"
-        found["the models side by side"] = page
-    page = f"{address}/#/experiments/{experiment}/runs?viewStateShareKey={EXPERIMENTS}"
-    found["the experiments"] = page
+    experiment, kind = store.experiment_id(), {"workflowType": "machine_learning"}
+    runs = {"runs": json.dumps(list(models)), "experiments": json.dumps([experiment])}
+    pages = {"the models side by side": ("compare-runs", runs | kind)} if models else {}
+    pages["the experiments"] = (
+        f"experiments/{experiment}/runs",
+        {"viewStateShareKey": EXPERIMENTS} | kind,
+    )
     for name in registered:
-        found[f"the registered model {name}"] = f"{address}/#/models/{urllib.parse.quote(name)}"
-    return found
-
-
-def _view(name: str, created: int | None, runs: str, order: str, columns: list[str]) -> str:
-    state = {
-        "searchFilter": runs,
-        "orderByKey": order,
-        "orderByAsc": "name" in order.lower(),
-        "selectedColumns": columns,
-        "columnOrder": columns,
+        pages[f"the registered model {name}"] = (f"models/{urllib.parse.quote(name)}", kind)
+    return {
+        what: f"{address}/#/{page}?{urllib.parse.urlencode(query)}"
+        for what, (page, query) in pages.items()
     }
-    return json.dumps({"name": name, "createdAt": created, "state": json.dumps(state)})
 
 
 def _columns(kind: str, names: Iterable[str]) -> list[str]:
