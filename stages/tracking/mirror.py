@@ -22,7 +22,6 @@ it from its cache, because it was computed elsewhere or MLflow was away, gets on
 (`make_run`; `stages.tracking.sync` does it for every revision).
 """
 
-import getpass
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -57,19 +56,15 @@ def start_run(entry: LockEntry, seen: Mapping[str, str], computation: str, start
     """
     command = entry.command or ""
     named = {
-        tags.USER: getpass.getuser(),
-        tags.SOURCE: command if isinstance(command, str) else " && ".join(command),
-        tags.SOURCE_TYPE: "LOCAL",
-        tags.SOURCE_COMMIT: seen.get(tags.COMMIT, ""),
         tags.STAGE: entry.stage,
         tags.COMPUTATION: computation,
-        tags.PROCESS: tags.this_process(),
         tags.CODE: tags.hash_of_code(entry.code),
         **{f"{tags.DEP}{path}": md5 for path, md5 in entry.data.items()},
         **seen,
     }
     name = " ".join(filter(None, [entry.stage, seen.get(tags.EXPERIMENT)]))
-    return store.start_run(name, named, started)
+    source = command if isinstance(command, str) else " && ".join(command)
+    return store.start_run(name, source, named, started)
 
 
 def make_run(entry: LockEntry, revision: Revision) -> Run:

@@ -5,6 +5,7 @@ MLflow, which takes 1.6 seconds, is imported here first, when its environment is
 
 import contextlib
 import functools
+import getpass
 import json
 import tempfile
 import time
@@ -16,7 +17,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from stages.data.errors import UserError
-from stages.tracking import environment
+from stages.tracking import environment, tags
 
 environment.prepare_environment()
 import mlflow  # noqa: E402  # it reads its environment when it is imported
@@ -39,10 +40,23 @@ LOCK_TIMEOUT = 120  # seconds
 MOST_PARAMS = 100  # in a call
 
 
-def start_run(name: str, tags: Mapping[str, str], started: float | None = None) -> Run:
-    """Start a run with its tags alone; `started` in seconds since 1970, now by default."""
-    began = milliseconds(started or time.time())
-    return client().create_run(experiment_id(), began, dict(tags), name)
+def start_run(name: str, source: str, seen: Mapping[str, str], started: float) -> Run:
+    """Start a run with its tags alone.
+
+    Args:
+        name: of the run.
+        source: the command that it stands for.
+        seen: its tags.
+        started: seconds since 1970.
+    """
+    named = {
+        tags.USER: getpass.getuser(),
+        tags.SOURCE: source,
+        tags.SOURCE_TYPE: "LOCAL",
+        tags.SOURCE_COMMIT: seen.get(tags.COMMIT, ""),
+        tags.PROCESS: tags.this_process(),
+    }
+    return client().create_run(experiment_id(), milliseconds(started), named | dict(seen), name)
 
 
 def watch_system(run_id: str) -> None:
@@ -58,9 +72,9 @@ def end_live_run(run_id: str, status: str) -> None:
         client().set_terminated(run_id, status)
 
 
-def find_runs(tags: Mapping[str, str] | None = None, limit: int = 100_000) -> list[Run]:
+def find_runs(having: Mapping[str, str] | None = None, limit: int = 100_000) -> list[Run]:
     """Runs of the experiment that have these values in their tags, the latest first."""
-    wanted = " AND ".join(f"tags.`{key}` = {value!r}" for key, value in (tags or {}).items())
+    wanted = " AND ".join(f"tags.`{key}` = {value!r}" for key, value in (having or {}).items())
     experiment = experiment_id()  # which tells MLflow of the store
     return list(
         mlflow.search_runs(

@@ -7,9 +7,9 @@ content like these, by its tag `dvc.summary`; one whose content no revision has 
 by the clone that made it.
 """
 
-import getpass
 import json
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,19 +56,13 @@ def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | N
         return store.client().get_run(known.info.run_id)
     metrics = _headline_metrics(revision) if fits else {}
     params = flattened(revision.params) if revision.read(PARAMS_FILE) else {}
-    more = {
-        tags.USER: getpass.getuser(),
-        tags.SOURCE: "dvc repro",
-        tags.SOURCE_TYPE: "LOCAL",
-        tags.SOURCE_COMMIT: seen.get(tags.COMMIT, ""),
-        tags.PROCESS: tags.this_process(),
-        tags.CLONE: this_clone(),
-    }
     mark = {tags.SUMMARY: key_of(revision)}
     with store.exclusive():  # another process may have made it meanwhile
         if others := store.find_runs(mark, limit=1):
             return others[0]
-        run_id = store.start_run(seen[tags.REVISION], seen | more | note).info.run_id
+        named = seen | note | {tags.CLONE: this_clone()}
+        run = store.start_run(seen[tags.REVISION], "dvc repro", named, time.time())
+        run_id = run.info.run_id
         store.log(run_id, params=params, metrics=metrics, tags=mark)
         store.client().update_run(run_id, "FINISHED")
     return store.client().get_run(run_id)
