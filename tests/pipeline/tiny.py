@@ -122,7 +122,7 @@ def train_baseline(params, log_epoch):
     stored = StoredModel(
         "baseline",
         CLASSES,
-        {"sharpness": 1.0},
+        {"temperature": 1.0},
         {"weights": weights, "intercept": np.array([0.5, -0.5]) * sign},
     )
     save_model(MODEL, SimpleNamespace(to_stored=lambda: stored))
