@@ -75,8 +75,9 @@ hooks: $(INSTALLED) ## have Git check commits and pushes, and DVC follow checkou
 sync: $(INSTALLED) ## make MLflow match what DVC has: all branches, tags and experiments
 	@python -m stages sync
 
-ui: $(INSTALLED) ## sync, then show the runs in the browser, at http://127.0.0.1:5000
-	@python -m stages ui
+# make ui PORT=5001 HOST=0.0.0.0: another port; for other machines, too
+ui: $(INSTALLED) ## sync, print links to MLflow's pages, and serve them at http://127.0.0.1:5000
+	@python -m stages ui $(if $(PORT),--port $(PORT)) $(if $(HOST),--host $(HOST))
 
 report: $(INSTALLED) ## write report/report.html and docs/model_card.md from the files that are there
 	@python -m stages report

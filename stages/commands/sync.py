@@ -1,12 +1,16 @@
 """Make MLflow match what DVC has, for all branches, tags, experiments and the workspace.
 
 Runs that are missing are made from the files: those of stages that DVC took from its cache, that
-were computed elsewhere, or that ran while MLflow was away. Runs that an experiment shares with
-others are tied to its name (tag `dvc.exp.NAME`), and runs of processes that were killed are ended.
-Run again, it changes nothing.
+were computed elsewhere, or that ran while MLflow was away. A revision gets a summary run, with all
+its settings and headline metrics, and runs of processes that were killed are ended. Run again, it
+changes nothing.
 """
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stages.tracking.sync import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +23,19 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: MLflow does not answer, or Git or DVC cannot tell the revisions.
     """
+    del options
+    sync_and_tell()
+
+
+def sync_and_tell() -> "Report":
+    """Sync, print what was done, and return it.
+
+    Raises:
+        UserError: as `run`.
+    """
     from stages.tracking.store import speaking_to_mlflow
     from stages.tracking.sync import sync
 
-    del options
     with speaking_to_mlflow():
         report = sync()
     told = "; ".join(f"{count} {what}" for what, count in report.done.items() if count)
@@ -34,3 +47,4 @@ def run(options: argparse.Namespace) -> None:
             "there without them; `dvc fetch --all-branches --all-tags` (for experiments "
             "`dvc exp pull`), then sync again"
         )
+    return report

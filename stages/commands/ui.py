@@ -1,41 +1,126 @@
 """Show the runs in the browser, after a sync, so that they are complete.
 
-Serves the project's own database on this machine only; where MLFLOW_TRACKING_URI names a server,
-that server has the pages.
+Prints links to the models side by side, to the experiments and to the registered model, and serves
+the project's own database, on this machine only unless another host is asked for. Where
+MLFLOW_TRACKING_URI names a server, that one has the pages, and the links are to it.
 """
 
 import argparse
+import contextlib
+import errno
+import ipaddress
 import os
+import socket
 import sys
 
 from stages.commands import sync
 from stages.data.errors import UserError
 from stages.tracking import environment
 
+LOOPBACK = "127.0.0.1"
+PORTS_TRIED = 100
+PRIVATE = ("10.*", "172.*", "192.168.*")  # addresses of machines in networks of one's own
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Name the port."""
-    parser.add_argument("--port", type=int, default=5000, help="on 127.0.0.1 (default: 5000)")
+    """Name the address."""
+    parser.add_argument(
+        "--port", type=int, default=5000, help="the next free one if it is taken (default: 5000)"
+    )
+    parser.add_argument(
+        "--host",
+        default=LOOPBACK,
+        help=f"0.0.0.0 for all that reach this machine (default: {LOOPBACK}, this machine only)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Become MLflow's server.
+    """Sync, print the links, and become MLflow's server if there is none.
 
     Raises:
-        UserError: the runs are on a server, or sync failed.
+        UserError: no port is free there, or sync failed.
     """
-    if environment.URI_OF_USER:
-        uri = environment.shown_uri()
-        raise UserError(f"the runs are at {uri} (MLFLOW_TRACKING_URI); open its page")
-    sync.run(options)
-    print(f"Runs: http://127.0.0.1:{options.port}  (end with Ctrl-C)", flush=True)
+    if environment.URI_OF_USER.startswith("http"):
+        print_links(environment.shown_uri().rstrip("/"))
+        return
+    port = free_port(options.host, options.port)
+    everywhere = options.host in ("0.0.0.0", "::")  # noqa: S104  # to compare with
+    address = f"http://{socket.gethostname() if everywhere else options.host}:{port}"
+    print_links(address)
+    if not is_loopback(options.host):
+        print(
+            f"WARNING: whoever reaches {address} can read, change and delete all runs: MLflow asks "
+            "nobody who they are; an SSH tunnel is safer (docs/tracking.md)",
+            file=sys.stderr,
+        )
+        names = ("localhost", LOOPBACK, options.host, socket.gethostname(), socket.getfqdn())
+        hosts = [*(host for name in names for host in (name, f"{name}:*")), *PRIVATE]
+        os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", ",".join(hosts))
+    print("the pages are there in a few seconds; end with Ctrl-C", flush=True)
     arguments = (
-        *("--host", "127.0.0.1", "--port", str(options.port)),
+        *("--host", options.host, "--port", str(port)),
         *("--workers", "1"),  # one person looks: no four processes
         *("--backend-store-uri", environment.tracking_uri()),
         *("--default-artifact-root", environment.artifacts_uri()),
+        *("--uvicorn-opts", "--log-level warning"),
     )
     # The jobs are for language models; without them the pages are there seconds sooner.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    os.environ["PYTHONWARNINGS"] = "ignore"  # what a library will drop one day is not the user's
     command = [sys.executable, "-m", "mlflow", "server", *arguments]
     os.execv(sys.executable, command)  # noqa: S606  # arguments of our own, and no shell
+
+
+def print_links(address: str) -> None:
+    """Sync, and print where to look.
+
+    Raises:
+        UserError: sync failed.
+    """
+    from stages.tracking import views
+    from stages.tracking.store import speaking_to_mlflow
+
+    report = sync.sync_and_tell()
+    with speaking_to_mlflow():
+        links = views.links(address, report.models, report.registered)
+    for what, link in links.items():
+        print(f"{what}: {link}")
+
+
+def free_port(host: str, wanted: int) -> int:
+    """A port that nobody listens at: the one that is wanted, else the next, which is told.
+
+    Raises:
+        UserError: none is free, or the host is none of this machine.
+    """
+    for port in range(wanted, min(wanted + PORTS_TRIED, 2**16)):
+        if _answers(host, port) or not _can_be_taken(host, port):
+            continue
+        if port != wanted:
+            print(f"port {wanted} is taken; taking {port}")
+        return port
+    raise UserError(f"--port {wanted}: it and all up to {PORTS_TRIED} after it are taken")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host."""
+    return ipaddress.ip_address(socket.getaddrinfo(host, None)[0][4][0]).is_loopback
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether somebody listens, if only at all addresses at once, as AirPlay on a Mac does."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        return True
+    return False
+
+
+def _can_be_taken(host: str, port: int) -> bool:
+    try:
+        family = socket.getaddrinfo(host, None)[0][0]
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        what = "give an address of this machine, and a port from 1024 to 65535"
+        raise UserError(f"--host {host} --port {port}: cannot listen ({error}); {what}") from None
+    return True

@@ -8,7 +8,7 @@ validation, however the files came to be there.
 from collections.abc import Mapping
 from pathlib import Path
 
-from stages.tracking import mirror, store, tags
+from stages.tracking import mirror, notes, store, tags
 from stages.tracking.served_model import is_model
 from stages.tracking.store import Run
 from stages.workflow.pipeline import LockEntry
@@ -82,7 +82,12 @@ def _run_that_made(path: str, md5: str, revision: Revision, runs: Mapping[str, R
 def _add_test_metrics(run: Run, test: Mapping[str, float]) -> None:
     """Add to the run of a model; another evaluation may have been there, of other test images."""
     named = {f"test.{name}": value for name, value in test.items()}
-    changed = {key: value for key, value in named.items() if run.data.metrics.get(key) != value}
+    changed = {
+        key: named[key]
+        for key in notes.sorted_metrics(named)
+        if run.data.metrics.get(key) != named[key]
+    }
     if changed:
-        store.log(run.info.run_id, metrics=changed, model_id=mirror.logged_model(run))
         run.data.metrics.update(changed)  # the copy in hand stays true
+        note = {tags.NOTE: notes.of_run(run.data.tags, run.data.metrics)}
+        store.log(run.info.run_id, metrics=changed, tags=note, model_id=mirror.logged_model(run))

@@ -4,6 +4,7 @@ Two witnesses are heard, and what either does not know is said: the dvc.lock of 
 the runs in MLflow, whose tags hold the md5 of all that went in and came out.
 """
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from stages.workflow.pipeline import LockEntry
 from stages.workflow.revisions import SHORT, Revision, workspace
 
 MOST_SHOWN = 5  # revisions in a line
+NO_CODE = tags.hash_of_code({})
 
 
 class Lineage:
@@ -34,7 +36,7 @@ class Lineage:
     def __init__(self) -> None:
         """Read both."""
         self._revisions = revisions_with_results()
-        self._runs = store.find_runs()
+        self._runs = [run for run in store.find_runs() if tags.STAGE in run.data.tags]
         self._run_of = runs_by_key(self._runs)
         # Entries of the revisions, the latest first, then those that only runs know.
         self._entries = {
@@ -143,6 +145,18 @@ def _entry_of_tags(run: Run) -> LockEntry:
     return LockEntry(run.data.tags.get(tags.STAGE, "unknown"), run.data.params, deps, outs)
 
 
+def _code_of(run: Run | None) -> dict[str, str] | None:
+    """Md5 of each file of code that a run read, from the run alone; None if that is not there."""
+    if run is None or run.data.tags.get(tags.CODE, NO_CODE) == NO_CODE:
+        return {}
+    try:
+        uri = f"runs:/{run.info.run_id}/{tags.CODE_LIST}"
+        listed: dict[str, str] = json.loads(store.load_text(uri))
+    except (store.MlflowException, OSError):
+        return None
+    return listed
+
+
 def _whereabouts(path: str, md5: str) -> Tree:
     if workspace().md5(path) == md5:
         return Tree("file: in the workspace")
@@ -182,12 +196,16 @@ def _code_lines(run: Run | None, entry: LockEntry, holders: list[Revision]) -> I
     if tags.EDITED in seen:
         text = f"edited while it ran, so DVC's record is not what ran: {seen[tags.EDITED]}"
         yield _gap(text)
-    what, differing = f"code: {len(entry.code)} files", ""
+    code = entry.code or _code_of(run)
+    if code is None:
+        yield _gap("code: not known; the run broke off before it stored the list of its files")
+        return
+    what, differing = f"code: {len(code)} files", ""
     commits = [*(each.commit for each in holders), seen.get(tags.COMMIT, "")]
     for commit in filter(None, dict.fromkeys(commits)):
         then = Revision(commit[:SHORT], "commit", commit)
         try:
-            other = [path for path, md5 in entry.code.items() if then.md5(path) != md5]
+            other = [path for path, md5 in code.items() if then.md5(path) != md5]
         except UserError as error:
             yield _gap(f"code: {error}")
             continue

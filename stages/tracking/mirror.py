@@ -12,6 +12,8 @@ not: an entry of dvc.lock is a computation, and its run holds what the entry nam
     outs that are models    -> a model that can be served, the very file inside
     deps that are datasets  -> datasets
     md5 of deps and outs    -> tags `dep.PATH` and `out.PATH`
+    md5 of the code         -> one tag `code`, and the list of its files as an artifact
+    the command             -> the run's source
     md5 of the whole entry  -> the tag `dvc.record`, set last: a run that has it is complete
 
 So there are two ways to a run, and they meet here. A stage that computes tells of itself while it
@@ -20,7 +22,6 @@ it from its cache, because it was computed elsewhere or MLflow was away, gets on
 (`make_run`; `stages.tracking.sync` does it for every revision).
 """
 
-import getpass
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ import pandas as pd
 
 from stages.data.errors import UserError
 from stages.data.splits import SPLIT_NAMES, split_path
-from stages.tracking import store, tags
+from stages.tracking import notes, store, tags
 from stages.tracking.outputs import content_of
 from stages.tracking.receipts import Receipt, find_receipts
 from stages.tracking.served_model import is_model, log_model
@@ -53,17 +54,17 @@ def start_run(entry: LockEntry, seen: Mapping[str, str], computation: str, start
         computation: a name for it, by which its run is found again while it is not complete.
         started: seconds since 1970.
     """
+    command = entry.command or ""
     named = {
-        "mlflow.user": getpass.getuser(),
         tags.STAGE: entry.stage,
         tags.COMPUTATION: computation,
-        tags.PROCESS: tags.this_process(),
-        **{f"{tags.DEP}{path}": md5 for path, md5 in entry.deps.items()},
+        tags.CODE: tags.hash_of_code(entry.code),
+        **{f"{tags.DEP}{path}": md5 for path, md5 in entry.data.items()},
         **seen,
     }
     name = " ".join(filter(None, [entry.stage, seen.get(tags.EXPERIMENT)]))
-    began = store.milliseconds(started)
-    return store.client().create_run(store.experiment_id(), began, named, name)
+    source = command if isinstance(command, str) else " && ".join(command)
+    return store.start_run(name, source, named, started)
 
 
 def make_run(entry: LockEntry, revision: Revision) -> Run:
@@ -115,13 +116,17 @@ def complete_run(
     store.log(
         run_id,
         params={key: entry.params[key] for key in entry.params.keys() - run.data.params},
-        metrics={key: metrics[key] for key in metrics.keys() - run.data.metrics},
+        metrics={
+            key: metrics[key] for key in notes.sorted_metrics(metrics.keys() - run.data.metrics)
+        },
         tags={f"{tags.OUT}{path}": md5 for path, md5 in entry.outs.items()}
+        | {tags.NOTE: notes.of_run(run.data.tags, {**run.data.metrics, **metrics})}
         | ({tags.EDITED: ", ".join(edited)} if edited else {}),
     )
     read = {path: (entry.deps[path], DATASETS[path]) for path in DATASETS.keys() & entry.deps}
     store.log_datasets(run_id, read)
-    store.log_artifacts(run_id, artifacts_in(files))
+    code = json.dumps(entry.code, indent=2).encode()
+    store.log_artifacts(run_id, artifacts_in(files) | {tags.CODE_LIST: code})
     for path, content in files.items():
         if path.endswith(".csv"):
             table = pd.read_csv(BytesIO(content))

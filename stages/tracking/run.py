@@ -20,6 +20,7 @@ from stages.tracking.receipts import Receipt, write_receipt
 from stages.tracking.tags import of_revision
 from stages.workflow.pipeline import PIPELINE_FILE, LockEntry, changed_keys
 from stages.workflow.revisions import workspace
+from stages.workflow.staleness import stale_stages
 
 Result = TypeVar("Result")
 FIRST_PAUSE = 60.0  # seconds in which MLflow is left alone after it failed; doubled each time
@@ -84,6 +85,7 @@ class StageTracker:
             receipt = self._write_receipt(ended, edited)  # with the time that this took
             if is_complete:
                 self._attempt(lambda: self._seal_run(ended, receipt))
+                self._attempt(lambda: self._summarize(ended))
         self.log_line("finished")
 
     def fail(self, status: str) -> None:
@@ -94,13 +96,14 @@ class StageTracker:
             self._attempt(lambda: store.end_live_run(self._run_id, status))
 
     def _start_run(self, entry: LockEntry) -> None:
-        from stages.tracking import mirror, store
+        from stages.tracking import mirror, store, views
 
         seen = of_revision(workspace())
         run = mirror.start_run(entry, seen, self._computation, self._started)
         self._run_id = run.info.run_id
         store.log(self._run_id, params=entry.params)
         store.watch_system(self._run_id)
+        views.save()
 
     def _log_metrics(self, epoch: int, measures: Mapping[str, float]) -> None:
         from stages.tracking import store
@@ -123,6 +126,20 @@ class StageTracker:
         run = store.client().get_run(self._run_id)
         car_or_truck.after_entry(ended, workspace(), {ended.key: run})
         store.end_live_run(self._run_id, "FINISHED")
+
+    def _summarize(self, ended: LockEntry) -> None:
+        """Make the summary run if this was the last stage to run."""
+        from stages.tracking import mirror, store, summary, tags, views
+
+        revision = workspace()
+        vars(revision)["lock"] = {**revision.lock, ended.stage: ended}  # as DVC will write it
+        if any(each.needs_run for each in stale_stages(revision)):
+            return
+        found = (store.find_runs({tags.ENTRY: each.key}, 1) for each in revision.lock.values())
+        runs = {run.data.tags[tags.ENTRY]: run for each in found for run in each}
+        summary.complete_summary(revision, runs)
+        if not dvc_experiment()[0]:
+            views.save([run.info.run_id for run in runs.values() if mirror.logged_model(run)])
 
     def _write_receipt(self, ended: LockEntry, edited: list[str]) -> Receipt:
         receipt = Receipt(
@@ -207,4 +224,4 @@ def entry_now(stage: str, *, with_outs: bool = False) -> LockEntry:
         {path: md5 for path in paths if (md5 := revision.md5(path))}
         for paths in (declared.deps, declared.outs if with_outs else ())
     )
-    return LockEntry(stage, declared.params, deps, outs)
+    return LockEntry(stage, declared.params, deps, outs, declared.command)

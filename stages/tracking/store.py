@@ -5,6 +5,7 @@ MLflow, which takes 1.6 seconds, is imported here first, when its environment is
 
 import contextlib
 import functools
+import getpass
 import json
 import tempfile
 import time
@@ -16,7 +17,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from stages.data.errors import UserError
-from stages.tracking import environment
+from stages.tracking import environment, tags
 
 environment.prepare_environment()
 import mlflow  # noqa: E402  # it reads its environment when it is imported
@@ -32,9 +33,30 @@ from mlflow.entities import (  # noqa: E402  # as mlflow
 Run = mlflow.entities.Run
 ModelVersion = mlflow.entities.model_registry.ModelVersion
 MlflowException = mlflow.exceptions.MlflowException
+VERSION = tuple(int(part) for part in mlflow.__version__.split(".")[:2])
 load_text = mlflow.artifacts.load_text
 
 LOCK_TIMEOUT = 120  # seconds
+MOST_PARAMS = 100  # in a call
+
+
+def start_run(name: str, source: str, seen: Mapping[str, str], started: float) -> Run:
+    """Start a run with its tags alone.
+
+    Args:
+        name: of the run.
+        source: the command that it stands for.
+        seen: its tags.
+        started: seconds since 1970.
+    """
+    named = {
+        tags.USER: getpass.getuser(),
+        tags.SOURCE: source,
+        tags.SOURCE_TYPE: "LOCAL",
+        tags.SOURCE_COMMIT: seen.get(tags.COMMIT, ""),
+        tags.PROCESS: tags.this_process(),
+    }
+    return client().create_run(experiment_id(), milliseconds(started), named | dict(seen), name)
 
 
 def watch_system(run_id: str) -> None:
@@ -50,9 +72,9 @@ def end_live_run(run_id: str, status: str) -> None:
         client().set_terminated(run_id, status)
 
 
-def find_runs(tags: Mapping[str, str] | None = None, limit: int = 100_000) -> list[Run]:
+def find_runs(having: Mapping[str, str] | None = None, limit: int = 100_000) -> list[Run]:
     """Runs of the experiment that have these values in their tags, the latest first."""
-    wanted = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in (tags or {}).items())
+    wanted = " AND ".join(f"tags.`{key}` = {value!r}" for key, value in (having or {}).items())
     experiment = experiment_id()  # which tells MLflow of the store
     return list(
         mlflow.search_runs(
@@ -71,7 +93,7 @@ def log(
     step: int = 0,
     model_id: str | None = None,
 ) -> None:
-    """Add to a run, in one call.
+    """Add to a run; the tags last.
 
     Args:
         run_id: the run.
@@ -82,10 +104,14 @@ def log(
         model_id: the logged model that the metrics measure, to be shown on its page.
     """
     now = milliseconds(time.time())
+    settings = [Param(key, str(value)) for key, value in (params or {}).items()]
+    while len(settings) > MOST_PARAMS:
+        client().log_batch(run_id, params=settings[:MOST_PARAMS])
+        del settings[:MOST_PARAMS]
     client().log_batch(
         run_id,
         [Metric(k, float(v), now, step, model_id=model_id) for k, v in (metrics or {}).items()],
-        [Param(key, str(value)) for key, value in (params or {}).items()],
+        settings,
         [RunTag(key, value) for key, value in (tags or {}).items()],
     )
 

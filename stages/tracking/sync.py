@@ -2,22 +2,25 @@
 
 A stage that DVC restores from its cache starts no process, so nobody tells MLflow; a stage of
 another person told another MLflow; one that ran while MLflow was away told nobody. Here the entries
-of all revisions are held against the runs: what is missing is made or completed from the files, the
-runs that an experiment shares with others are tied to its name, and runs whose process was killed
-are ended. A second time changes nothing.
+of all revisions are held against the runs: what is missing is made or completed from the files, a
+revision gets its summary run, and runs whose process was killed are ended. A second time changes
+nothing.
 """
 
+import contextlib
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
 from stages.data.errors import UserError
-from stages.tracking import mirror, store, tags
+from stages.tracking import mirror, store, tags, views
 from stages.tracking.car_or_truck import after_entry
 from stages.tracking.outputs import content_of, revisions_with_results
 from stages.tracking.store import Run
+from stages.tracking.summary import complete_summary, key_of, this_clone
 from stages.workflow.pipeline import LockEntry
 from stages.workflow.revisions import Revision
 
@@ -33,11 +36,15 @@ class Report:
         revisions: how many were looked at.
         done: numbers of runs, by what was done with them.
         missing: paths of outputs of the project that are not on this machine, by md5.
+        models: ids of the runs that made the models of the workspace.
+        registered: names of registered models that came from such runs.
     """
 
     revisions: int
     done: Counter[str] = field(default_factory=Counter)
     missing: dict[str, str] = field(default_factory=dict)
+    models: list[str] = field(default_factory=list)
+    registered: list[str] = field(default_factory=list)
 
 
 def sync() -> Report:
@@ -65,10 +72,23 @@ def _sync() -> Report:
     complete = runs_by_key(known)
     for revision in tqdm(revisions, desc="sync", unit="revision", disable=None, leave=False):
         _complete_runs(revision, complete, {run.info.run_id for run in known}, report)
-    report.done["tied to experiments"] = _tie(revisions, complete)
+    summaries = _renew_summaries(revisions, known, complete, report)
     report.done["ended, as their process is gone"] = _end_dead(known, complete)
-    if report.done["made from files"]:
+    if report.done["made from files"] or report.done["summaries made"]:
         _remove_doubles(store.find_runs())
+    report.models = [
+        complete[entry.key].info.run_id
+        for revision in revisions
+        for entry in revision.lock.values()
+        if revision.is_workspace and mirror.logged_model(complete[entry.key])
+    ]
+    made = {run.info.run_id for run in complete.values()}
+    report.registered = [
+        model.name
+        for model in store.client().search_registered_models()
+        if any(version.run_id in made for version in model.latest_versions)
+    ]
+    views.save(report.models, summaries)
     return report
 
 
@@ -103,10 +123,8 @@ def _complete_runs(
         complete[entry.key] = run
         report.missing |= {entry.outs[path]: path for path in mirror.missing_outs(run)}
     for entry in revision.lock.values():
-        try:
+        with _told_of(f"{revision.title}, {entry.stage}"):
             after_entry(entry, revision, complete, again=has_news)
-        except UserError as error:
-            print(f"WARNING: {revision.title}, {entry.stage}: {error}", file=sys.stderr)
 
 
 def _can_be_completed(run: Run, entry: LockEntry, revision: Revision) -> bool:
@@ -115,18 +133,39 @@ def _can_be_completed(run: Run, entry: LockEntry, revision: Revision) -> bool:
     return any(content_of(revision, path, entry.outs[path]) for path in missing)
 
 
-def _tie(revisions: list[Revision], complete: dict[str, Run]) -> int:
-    """Have the runs of experiments name each of them, in one call a run; how many did not yet."""
-    ties: dict[str, dict[str, str]] = defaultdict(dict)
-    for revision in revisions:
-        tag = tags.membership(revision.name)
-        for entry in revision.lock.values() if revision.baseline else ():
-            run = complete[entry.key]
-            if run.data.tags.get(tag) != revision.baseline:
-                ties[run.info.run_id][tag] = revision.baseline
-    for run_id, wanted in ties.items():
-        store.log(run_id, tags=wanted)
-    return len(ties)
+def _renew_summaries(
+    revisions: list[Revision], known: list[Run], complete: dict[str, Run], report: Report
+) -> list[Run]:
+    """Make the summary runs that revisions lack, and remove those of revisions that are no more.
+
+    Removed are those of this clone alone: others have branches and experiments of their own.
+    """
+    there = {run.data.tags[tags.SUMMARY]: run for run in known if tags.SUMMARY in run.data.tags}
+    current = {}
+    for revision in tqdm(revisions, desc="sync", unit="summary", disable=None, leave=False):
+        with _told_of(revision.title):
+            key = key_of(revision)
+            current[key] = complete_summary(revision, complete, there.get(key))
+            if current[key] is not there.get(key):
+                report.done["summaries linked" if key in there else "summaries made"] += 1
+    past = [
+        run
+        for key, run in there.items()
+        if key not in current and run.data.tags.get(tags.CLONE) == this_clone()
+    ]
+    for run in past:
+        store.client().delete_run(run.info.run_id)
+    report.done["summaries of the past removed"] = len(past)
+    return list(current.values())
+
+
+@contextlib.contextmanager
+def _told_of(what: str) -> Iterator[None]:
+    """Go on after what a file of a revision is wrong with, and tell it."""
+    try:
+        yield
+    except UserError as error:
+        print(f"WARNING: {what}: {error}", file=sys.stderr)
 
 
 def _end_dead(known: list[Run], complete: dict[str, Run]) -> int:
@@ -146,15 +185,16 @@ def _end_dead(known: list[Run], complete: dict[str, Run]) -> int:
 
 
 def _remove_doubles(runs: list[Run]) -> None:
-    """Of runs that were made from the same files, keep the first.
+    """Of runs that were made from the same files, and of equal summaries, keep the first.
 
     Two people who sync with one server at the same time both find that a run is missing and make
     it; the one who is ready later sees both.
     """
     kept: set[str] = set()
     for run in sorted(runs, key=lambda each: (each.info.start_time, each.info.run_id)):
-        if tags.ENTRY not in run.data.tags or tags.MADE_FROM not in run.data.tags:
-            continue
-        if run.data.tags[tags.ENTRY] in kept:
+        seen = run.data.tags
+        key = seen.get(tags.ENTRY) if tags.MADE_FROM in seen else seen.get(tags.SUMMARY)
+        if key in kept:
             store.client().delete_run(run.info.run_id)
-        kept.add(run.data.tags[tags.ENTRY])
+        if key:
+            kept.add(key)

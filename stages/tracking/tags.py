@@ -1,13 +1,14 @@
 """Tags of runs: by them a run is found again, and tied to revisions and to its process."""
 
-import re
+import json
 import socket
+from collections.abc import Mapping
 
 import psutil
 
 from stages.data.errors import UserError
 from stages.tracking.environment import dvc_experiment
-from stages.workflow.pipeline import LOCK_FILE
+from stages.workflow.pipeline import LOCK_FILE, md5_of
 from stages.workflow.revisions import Revision, path_in_repository, repository
 
 ENTRY = "dvc.record"  # `LockEntry.key`; set last: a run that has it is complete
@@ -21,23 +22,25 @@ COMMIT = "git.commit"
 DIRTY = "git.dirty"
 EXPERIMENT = "dvc.exp_name"
 BASELINE = "dvc.exp_baseline"
-DEP = "dep."  # and a path: the md5 of what was read there
+DEP = "dep."  # and a path: the md5 of the data that were read there
 OUT = "out."  # and of what was written
+CODE = "code"  # `hash_of_code`; the files are listed in the artifact `CODE_LIST`
+CODE_LIST = "code.json"
+SUMMARY = "dvc.summary"  # of a summary run, which has no STAGE; set last: it is complete
+KIND = "kind"
+REVISION = "revision"
+CLONE = "clone"  # which folder of which machine a summary run was made in
+# MLflow's own: not listed among the tags of a page, but shown elsewhere on it.
+USER = "mlflow.user"
+NOTE = "mlflow.note.content"
+SOURCE = "mlflow.source.name"
+SOURCE_TYPE = "mlflow.source.type"
+SOURCE_COMMIT = "mlflow.source.git.commit"
 
 
-def membership(experiment: str) -> str:
-    """Key of the tag of every run that an experiment holds, whoever computed it first.
-
-    One tag an experiment: two people who add theirs at the same time do not overwrite each other's.
-    """
-    return "dvc.exp." + re.sub(r"[^/\w.\- :]", "_", experiment)  # what MLflow allows in a key
-
-
-def of_experiment(name: str, baseline: str) -> dict[str, str]:
-    """Tags of a computation that a DVC experiment caused; none without a name."""
-    if not name:
-        return {}
-    return {EXPERIMENT: name, BASELINE: baseline, membership(name): baseline}
+def hash_of_code(code: Mapping[str, str]) -> str:
+    """One md5 for the files of code that a computation read, from the md5 of each."""
+    return md5_of(json.dumps(code, sort_keys=True).encode())
 
 
 def of_revision(revision: Revision) -> dict[str, str]:
@@ -46,11 +49,12 @@ def of_revision(revision: Revision) -> dict[str, str]:
     `git.dirty` leaves out what the pipeline itself writes: DVC deletes the outputs of a stage
     before it runs and rewrites dvc.lock after.
     """
+    of_name = (revision.name, revision.baseline)
+    experiment, baseline = dvc_experiment() if revision.is_workspace else of_name
+    tags = {EXPERIMENT: experiment, BASELINE: baseline} if baseline else {}
     if not revision.is_workspace:
-        experiment = revision.name if revision.baseline else ""
-        commit = revision.baseline or revision.commit
-        return {**of_experiment(experiment, revision.baseline), COMMIT: commit}
-    tags = {**of_experiment(*dvc_experiment()), DIRTY: "true"}
+        return {**tags, COMMIT: revision.baseline or revision.commit}
+    tags[DIRTY] = "true"
     try:
         git = repository().git
         tags[COMMIT] = repository().head.commit.hexsha

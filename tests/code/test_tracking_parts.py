@@ -109,13 +109,6 @@ def test_what_a_stage_reads_and_writes_now_may_be_folders(
     assert content_of(workspace(), "out", recorded.outs["out"]) == {"out/file": b"content"}
 
 
-def test_names_of_experiments_fit_into_keys_of_tags() -> None:
-    assert tags.membership("muddy-otter") == "dvc.exp.muddy-otter"
-    assert tags.membership("a+b@c") == "dvc.exp.a_b_c"
-    assert tags.of_experiment("", "") == {}
-    assert tags.of_experiment("x", "c0")["dvc.exp.x"] == "c0"
-
-
 def test_a_writer_that_lives_is_known_from_one_that_is_gone_or_elsewhere() -> None:
     host, pid, start = tags.this_process().split()
     assert not tags.writer_is_gone(f"{host} {pid} {start}")

@@ -130,6 +130,17 @@ class Project:
         return set(re.findall(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(\S+)", listed))
 
     def runs(self) -> list[mlflow.entities.Run]:
+        """Runs of stages in the project's database, the oldest first."""
+        return [run for run in self.all_runs() if "stage" in run.data.tags]
+
+    def summaries(self) -> dict[str, mlflow.entities.Run]:
+        """Summary runs, by the name of their revision."""
+        found = [run for run in self.all_runs() if "dvc.summary" in run.data.tags]
+        by_name = {run.data.tags["revision"]: run for run in found}
+        assert len(by_name) == len(found), "a revision has two summaries"
+        return by_name
+
+    def all_runs(self) -> list[mlflow.entities.Run]:
         """All runs in the project's database, the oldest first."""
         client = mlflow.MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
         experiments = [each.experiment_id for each in client.search_experiments()]

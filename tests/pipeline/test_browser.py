@@ -1,17 +1,19 @@
-"""The runs as a person sees them: in MLflow's pages, in a real browser.
+"""What a person sees who opens the links of `make ui`: in MLflow's pages, in a real browser.
 
 With PICTURES=docs/pictures (`make pictures`) it looks at the project's own runs and keeps the
 pictures that the README shows.
 """
 
 import contextlib
-import json
 import os
+import re
+import socket
 import subprocess
 import time
-import urllib.parse
 from collections.abc import Iterator
+from pathlib import Path
 
+import mlflow
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -22,31 +24,37 @@ from tests.raw_files import ROOT
 pytestmark = pytest.mark.xdist_group("swept")
 PATIENCE = 60_000  # milliseconds
 MODEL_STAGES = ("train_baseline", "train_cnn", "finetune_mobilenet")
-COLUMNS = ("train.accuracy", "validation.accuracy", "test.accuracy", "data.classes")
-HIDDEN = ("Dataset", "Source")
+LINK = re.compile(r"^(.+): (http\S+)$", re.MULTILINE)
+# Rows of a table are drawn when they are in view.
+SIZE = {"width": 2200, "height": 900}
 
 
 @contextlib.contextmanager
-def pages_of(project: Project) -> Iterator[str]:
-    """Address of `make ui` of a project, for as long as the block lasts."""
+def links_of(project: Project, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The links that `make ui` prints, for as long as the block lasts, at a port that is taken."""
     port = free_port()
-    process = subprocess.Popen(
-        ["python", "-m", "stages", "ui", "--port", str(port)],
-        cwd=project.folder,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not answers(port):
-            assert process.poll() is None, "make ui ended"
-            assert time.monotonic() < deadline, "make ui did not answer"
-            time.sleep(0.3)
-        yield f"http://{HOST}:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
+    said = tmp_path / "said"
+    with socket.create_server((HOST, port)), said.open("w") as output:
+        process = subprocess.Popen(
+            ["python", "-m", "stages", "ui", "--port", str(port)],
+            cwd=project.folder,
+            env=project.environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            deadline = time.monotonic() + 240
+            while not (told := re.search(r"taken; taking (\d+)", said.read_text())) or not answers(
+                int(told[1])
+            ):
+                assert process.poll() is None, said.read_text()
+                assert time.monotonic() < deadline, said.read_text()
+                time.sleep(0.3)
+            assert "deprecat" not in said.read_text().lower()
+            yield dict(LINK.findall(said.read_text()))
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 def shown_project(request: pytest.FixtureRequest, name: str) -> Project:
@@ -59,7 +67,7 @@ def shown_project(request: pytest.FixtureRequest, name: str) -> Project:
 
 @pytest.fixture
 def page(browser: Browser) -> Page:
-    page = browser.new_page(viewport={"width": 1500, "height": 480})
+    page = browser.new_page(viewport=SIZE)
     page.set_default_timeout(PATIENCE)
     return page
 
@@ -67,78 +75,80 @@ def page(browser: Browser) -> Page:
 def keep(page: Page, name: str) -> None:
     """Keep a picture of the page, if pictures are wanted."""
     if folder := os.environ.get("PICTURES"):
+        page.set_viewport_size({"width": 1700, "height": 620})
+        page.get_by_label("Close", exact=True).click()  # of the assistant beside the runs
         page.wait_for_timeout(1500)  # the drawing moves
         (ROOT / folder).mkdir(exist_ok=True)
         page.screenshot(path=ROOT / folder / name)
 
 
-def close_assistant(page: Page) -> None:
-    """Close the panel that MLflow opens beside the runs."""
-    page.get_by_label("Close", exact=True).click()
+def text_of(page: Page, address: str, *awaited: str) -> str:
+    """All text of a page, when what is awaited stands in it."""
+    page.goto(address)
+    page.reload()  # another fragment of the address alone would not load it
+    is_there = "texts => texts.every(text => document.body.innerText.includes(text))"
+    page.wait_for_function(is_there, arg=awaited)
+    return page.inner_text("body")
 
 
-def test_the_table_of_runs_shows_three_models_with_params_and_metrics(
-    request: pytest.FixtureRequest, page: Page
+def metrics_of(project: Project) -> dict[str, dict[str, float]]:
+    """Metrics of the latest run of each stage that made a model."""
+    runs = {run.data.tags["stage"]: run.data.metrics for run in project.runs()}
+    return {stage: runs[stage] for stage in MODEL_STAGES}
+
+
+def test_every_link_of_make_ui_opens_on_the_numbers_of_the_three_models(
+    request: pytest.FixtureRequest, page: Page, tmp_path: Path
 ) -> None:
     project = shown_project(request, "finished_project")
-    with pages_of(project) as address:
-        look_at_table(project, address, page)
+    with links_of(project, tmp_path) as links:
+        measured = metrics_of(project)
+        text = text_of(page, links["the models side by side"], "train.accuracy", *MODEL_STAGES)
+        assert "Comparing 3 Runs" in text
+        assert_numbers(text, measured, "train", "validation", "test")
+
+        experiments = links["the experiments"]
+        text = text_of(page, experiments.replace("=experiments", "=three-models"), *MODEL_STAGES)
+        assert "3 matching runs" in text
+        assert "data.classes" in text
+        assert_numbers(text, measured, "train", "validation", "test")
+        keep(page, "models.png")
+
+        text = text_of(page, experiments, *project.summaries())
+        assert f"{len(project.summaries())} matching runs" in text
+        assert_headline(text, project.summaries()["workspace"])
+
+        for what, link in links.items():
+            if what.startswith("the registered model"):
+                assert "Version 1" in text_of(page, link, "Versions")
 
 
-def look_at_table(project: Project, address: str, page: Page) -> None:
-    wanted = urllib.parse.quote('metrics."test.accuracy" > 0 AND tags.dvc.exp_name IS NULL')
-    page.goto(f"{address}/#/experiments/1/runs?searchFilter={wanted}")
-    page.get_by_text("finetune_mobilenet").first.wait_for()
-    close_assistant(page)
-    for column in (*HIDDEN, *COLUMNS):
-        page.get_by_text("Columns", exact=True).click()
-        page.get_by_placeholder("Search columns").fill(column)
-        page.locator("[class*=tree-title]").get_by_text(column, exact=True).first.click()
-        page.keyboard.press("Escape")
-    latest = {
-        run.data.tags["stage"]: run for run in project.runs() if "test.accuracy" in run.data.metrics
-    }
-    for stage in MODEL_STAGES:
-        assert page.get_by_text(stage, exact=True).first.is_visible()
-    text = page.inner_text("body")
-    for split in ("train", "validation", "test"):
-        assert f"{split}.accuracy" in text
-        for stage in MODEL_STAGES:
-            value = latest[stage].data.metrics[f"{split}.accuracy"]
-            assert f"{value:g}" in text, (stage, split, value)
-    assert "data.classes" in text
-    page.mouse.move(0, 0)
-    keep(page, "runs.png")
+def assert_numbers(text: str, measured: dict[str, dict[str, float]], *splits: str) -> None:
+    for split in splits:
+        for stage, metrics in measured.items():
+            shown = f"{metrics[f'{split}.accuracy']:g}"
+            assert shown in text, (stage, split, shown)
 
 
-def test_a_sweep_is_compared_by_parallel_coordinates(
-    request: pytest.FixtureRequest, page: Page
+def assert_headline(text: str, run: mlflow.entities.Run) -> None:
+    names = list(run.data.metrics)
+    assert names
+    for name in names[:9]:
+        assert name in text
+        assert f"{run.data.metrics[name]:g}" in text
+
+
+def test_the_experiments_of_a_sweep_are_rows_with_the_setting_that_differs(
+    request: pytest.FixtureRequest, page: Page, tmp_path: Path
 ) -> None:
     project = shown_project(request, "swept")
-    with pages_of(project) as address:
-        look_at_sweep(project, address, page)
-
-
-def look_at_sweep(project: Project, address: str, page: Page) -> None:
-    sweep = {
-        run.data.params["baseline.ridge"]: run
-        for run in project.runs()
-        if run.data.tags["stage"] == "train_baseline" and "dvc.exp_name" in run.data.tags
-    }
-    assert len(sweep) >= 3, "run a sweep first: dvc exp run --queue -S baseline.ridge=1,10,100"
-    runs = json.dumps([run.info.run_id for run in sweep.values()])
-    query = urllib.parse.urlencode({"runs": runs, "experiments": '["1"]'})
-    page.set_viewport_size({"width": 1500, "height": 620})
-    page.goto(f"{address}/#/compare-runs?{query}")
-    page.get_by_text("Parallel Coordinates Plot").first.wait_for()
-    page.locator(".js-plotly-plot").first.wait_for()
-    close_assistant(page)
-    page.locator("[class*=select-selector]").nth(1).click()
-    page.keyboard.type("validation.accuracy")
-    page.keyboard.press("Enter")
-    page.keyboard.press("Escape")
-    text = page.inner_text("body")
-    assert "baseline.ridge" in text
-    assert "validation.accuracy" in text
-    assert f"Comparing {len(sweep)} Runs" in text
-    keep(page, "sweep.png")
+    with links_of(project, tmp_path) as links:
+        experiments = project.experiments()
+        assert len(experiments) >= 3, "run a sweep first: dvc exp run --queue -S baseline.ridge=…"
+        text = text_of(page, links["the experiments"], *experiments)
+        assert "baseline.ridge" in text
+        assert "evaluation.draws" not in text  # which is the same in all of them
+        for name in experiments:
+            assert_headline(text, project.summaries()[name])
+            assert project.summaries()[name].data.params["baseline.ridge"] in text
+        keep(page, "experiments.png")

@@ -41,11 +41,14 @@ def test_two_people_see_each_others_runs_and_do_not_collide(
         client = mlflow.MlflowClient(uri)
         experiment = client.get_experiment_by_name("car-or-truck")
         runs = list(client.search_runs([experiment.experiment_id]))
-        records = Counter(run.data.tags["dvc.record"] for run in runs)
+        of_stages = [run for run in runs if "stage" in run.data.tags]
+        records = Counter(run.data.tags["dvc.record"] for run in of_stages)
         assert set(records.values()) == {1}, "a computation has two runs"
+        summaries = Counter(run.data.tags["revision"] for run in runs if run not in of_stages)
+        assert summaries == {"main": 1, "workspace": 2}  # one branch, two workspaces
         computed = {
             run.data.tags["mlflow.user"]: run
-            for run in runs
+            for run in of_stages
             if run.data.tags["stage"] == "train_baseline" and "made_from" not in run.data.tags
         }
         assert set(computed) == {"ada", "bob"}
@@ -58,3 +61,6 @@ def test_two_people_see_each_others_runs_and_do_not_collide(
             assert (Path(figures) / "weights.png").exists()
         said = both(people, Project.python, "-m", "stages", "sync", **at_server)
         assert all("nothing to do" in each for each in said), said
+        shown = people[0].python("-m", "stages", "ui", **at_server).stdout
+        assert f"the models side by side: {uri}/#/compare-runs?runs=" in shown
+        assert f"the experiments: {uri}/#/experiments/{experiment.experiment_id}/runs?view" in shown

@@ -1,5 +1,6 @@
 """Runs in MLflow: complete, comparable, found by content, and never at the cost of a result."""
 
+import json
 from pathlib import Path
 
 import mlflow
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from stages.models.loading import load_model
+from stages.tracking.tags import hash_of_code
 from tests.pipeline.conftest import Project
 
 TRAINING = {
@@ -29,17 +31,47 @@ def test_each_stage_that_computed_has_one_run(
     assert all(run.data.metrics["duration_seconds"] > 0 for run in runs.values())
 
 
-def test_tags_of_a_run_are_the_md5_that_dvc_recorded(
+def test_a_run_has_the_md5_that_dvc_recorded_of_data_as_tags_and_of_code_as_a_list(
     finished_project: Project, runs: dict[str, mlflow.entities.Run]
 ) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{finished_project.folder / 'mlflow.db'}")
     for stage, locked in finished_project.locked().items():
-        for kind, prefix in (("deps", "dep."), ("outs", "out.")):
-            recorded = {entry["path"]: entry["md5"] for entry in locked[kind]}
-            tags = runs[stage].data.tags.items()
-            logged = {
-                key.removeprefix(prefix): value for key, value in tags if key.startswith(prefix)
-            }
-            assert logged == recorded
+        deps, outs = (
+            {each["path"]: each["md5"] for each in locked.get(kind, [])}
+            for kind in ("deps", "outs")
+        )
+        code = {path: md5 for path, md5 in deps.items() if path.endswith(".py")}
+        seen = runs[stage].data.tags
+        expected = {f"dep.{path}": deps[path] for path in deps.keys() - code.keys()}
+        expected |= {f"out.{path}": md5 for path, md5 in outs.items()}
+        assert {k: v for k, v in seen.items() if k.startswith(("dep.", "out."))} == expected
+        listed = mlflow.artifacts.load_text(f"runs:/{runs[stage].info.run_id}/code.json")
+        assert json.loads(listed) == code
+        assert seen["code"] == hash_of_code(code)
+
+
+def test_the_page_of_a_run_says_what_it_is_and_how_to_make_it_again(
+    finished_project: Project, runs: dict[str, mlflow.entities.Run]
+) -> None:
+    commit = finished_project.run("git", "rev-parse", "HEAD~1").stdout.strip()
+    for stage, run in runs.items():
+        seen = run.data.tags
+        assert seen["mlflow.source.name"] == f"python -m stages {stage}"
+        assert seen["mlflow.source.git.commit"] == commit
+        told = seen["mlflow.note.content"]
+        assert f"Stage `{stage}`. Computed at commit `{commit[:10]}`." in told
+        assert f"`git checkout {commit[:10]} && dvc repro {stage}`" in told
+        # Other tags than data and outputs are few enough to be read.
+        own = [key for key in seen if not key.startswith(("mlflow.", "dep.", "out."))]
+        assert len(own) < 9, own
+    metrics = runs["train_cnn"].data.metrics
+    told = runs["train_cnn"].data.tags["mlflow.note.content"]
+    for name in ("train.accuracy", "validation.accuracy", "test.accuracy"):
+        low, high = (metrics[f"{name}_ci_{end}"] for end in ("low", "high"))
+        assert f"| {name} | {metrics[name]:.4f} | {low:.4f} – {high:.4f} |" in told
+    # MLflow shows metrics in the order in which they came.
+    measured = [name for name in metrics if name.startswith(("train.", "validation."))]
+    assert measured[:2] == ["validation.accuracy", "train.accuracy"]
 
 
 def test_models_compare_by_train_validation_and_test_metrics(

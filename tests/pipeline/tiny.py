@@ -33,17 +33,24 @@ stages:
     deps: [data/prepared/train.npz, data/prepared/validation.npz, steps.py]
     params: [baseline, {libraries.yaml: [numpy]}]
     outs: [data/models/baseline.npz]
-    metrics: [metrics/train_baseline.json: {cache: false}]
     # Not `outs`: with such that Git keeps, DVC would not take the stage from its run cache.
-    plots: [metrics/curves.csv: {cache: false}, metrics/figures/weights.png: {cache: false}]
+    plots:
+      - metrics/train_baseline.json: {cache: false}
+      - metrics/curves.csv: {cache: false}
+      - metrics/figures/weights.png: {cache: false}
   evaluate:
     cmd: python steps.py evaluate
-    deps: [data/models/baseline.npz, data/prepared/test.npz, steps.py]
+    deps:
+      - data/models/baseline.npz
+      - data/prepared/test.npz
+      - metrics/train_baseline.json
+      - steps.py
     params: [evaluation]
     outs:
       - metrics/predictions.csv: {cache: false}
       - metrics/roc: {cache: false}
-    metrics: [metrics/evaluate.json: {cache: false}]
+    metrics: [metrics/summary.json: {cache: false}]
+    plots: [metrics/evaluate.json: {cache: false}]
   draw:
     cmd: python steps.py draw
     deps: [metrics/predictions.csv, steps.py]
@@ -65,6 +72,7 @@ gate:
 """
 STEPS = """\
 # The stages of a tiny project; PAUSE is how many seconds an epoch takes.
+import json
 import os
 import sys
 import time
@@ -143,6 +151,9 @@ def evaluate(params, log_epoch):
     share = float((answers == data["labels"]).mean())
     measured = {"accuracy": share, "brier": 1 - share}
     write_json(Path("metrics/evaluate.json"), {"baseline": measured})
+    trained = json.loads(Path("metrics/train_baseline.json").read_text())
+    headline = {"base_val": trained["validation"]["accuracy"], "base_test": share}
+    write_json(Path("metrics/summary.json"), headline)
     names = np.array(CLASSES)
     table = pd.DataFrame({"actual": names[data["labels"]], "baseline": names[answers]})
     table.insert(0, "index", range(len(table)))
@@ -240,7 +251,7 @@ def swept(tiny_origin: "Project", tmp_path_factory: pytest.TempPathFactory) -> "
     project = copy_of(tiny_origin, tmp_path_factory.mktemp("swept") / "project")
     assert not (project.folder / "mlflow.db").exists()
     grid = f"baseline.ridge={','.join(map(str, SWEEP))}"
-    project.run("dvc", "exp", "run", "--queue", "-S", grid, "train_baseline")
+    project.run("dvc", "exp", "run", "--queue", "-S", grid)
     project.run("dvc", "queue", "start", "--jobs", "2")
     # Its workers hold on to its output, so it has returned when they had nothing more to do.
     assert len(project.experiments()) == len(SWEEP), project.run("dvc", "queue", "status").stdout

@@ -1,0 +1,108 @@
+"""Summary runs: one for each revision with results, so that revisions compare as rows of a table.
+
+A run of a stage has the settings and metrics of that stage alone, and is shared by all revisions
+that hold its computation. A summary run has all settings of a revision and its headline metrics,
+those that dvc.yaml declares under `metrics:`, and leads to the runs of its stages. It is found by
+content like these, by its tag `dvc.summary`; one whose content no revision has any more is removed
+by the clone that made it.
+"""
+
+import json
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from stages.tracking import mirror, notes, store, tags
+from stages.tracking.environment import project_root
+from stages.tracking.outputs import content_of
+from stages.tracking.store import Run
+from stages.workflow.pipeline import PARAMS_FILE, PIPELINE_FILE, flattened, md5_of
+from stages.workflow.revisions import Revision
+
+NO_METRICS = (
+    "It has no metrics: they were measured of other files than those that its stages wrote; "
+    "`dvc repro` measures these."
+)
+
+
+def key_of(revision: Revision) -> str:
+    """Names a revision by its kind and name and its content, as md5."""
+    files = [revision.md5(path) for path in (PARAMS_FILE, PIPELINE_FILE)]
+    entries = sorted(entry.key for entry in revision.lock.values())
+    return md5_of(json.dumps([_identity(revision), files, entries], sort_keys=True).encode())
+
+
+def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | None = None) -> Run:
+    """Make the summary run of a revision, or link it to runs that have come since.
+
+    Args:
+        revision: one that has results.
+        runs: those of its computations, by `LockEntry.key`.
+        known: the summary run, if there is one.
+
+    Raises:
+        UserError: params.yaml, dvc.yaml or a metrics file cannot be read.
+    """
+    ids = {s: runs[e.key].info.run_id for s, e in revision.lock.items() if e.key in runs}
+    if known and all(each in known.data.tags.get(tags.NOTE, "") for each in ids.values()):
+        return known
+    seen, fits = _identity(revision), _fits(revision)
+    links = {stage: f"#/experiments/{store.experiment_id()}/runs/{ids[stage]}" for stage in ids}
+    title = " ".join(dict.fromkeys([seen[tags.KIND], seen[tags.REVISION]]))
+    note = {tags.NOTE: notes.of_summary(title, seen, links, "" if fits else NO_METRICS)}
+    if known:
+        store.log(known.info.run_id, tags=note)
+        return store.client().get_run(known.info.run_id)
+    metrics = _headline_metrics(revision) if fits else {}
+    params = flattened(revision.params) if revision.read(PARAMS_FILE) else {}
+    mark = {tags.SUMMARY: key_of(revision)}
+    with store.exclusive():  # another process may have made it meanwhile
+        if others := store.find_runs(mark, limit=1):
+            return others[0]
+        named = seen | note | {tags.CLONE: this_clone()}
+        run = store.start_run(seen[tags.REVISION], "dvc repro", named, time.time())
+        run_id = run.info.run_id
+        store.log(run_id, params=params, metrics=metrics, tags=mark)
+        store.client().update_run(run_id, "FINISHED")
+    return store.client().get_run(run_id)
+
+
+def this_clone() -> str:
+    """This folder of this machine."""
+    return f"{socket.gethostname()}:{project_root()}"
+
+
+def _identity(revision: Revision) -> dict[str, str]:
+    """Tags that say which revision it is; the workspace in which an experiment runs is that."""
+    seen = {tags.DIRTY: "false", **tags.of_revision(revision)}
+    if revision.is_workspace and tags.EXPERIMENT in seen:
+        kind, name = "experiment", seen[tags.EXPERIMENT]
+        seen[tags.DIRTY] = "false"  # what differs from its baseline is the experiment
+    else:
+        kind, name = revision.kind, revision.name
+    return {**seen, tags.KIND: kind, tags.REVISION: name}
+
+
+def _fits(revision: Revision) -> bool:
+    """Whether every stage read what the others wrote, so that the metrics are of these results."""
+    entries = revision.lock.values()
+    written = {path: md5 for each in entries for path, md5 in each.outs.items()}
+    read = ((path, md5) for each in entries for path, md5 in each.deps.items())
+    return all(written.get(path, md5) == md5 for path, md5 in read)
+
+
+def _headline_metrics(revision: Revision) -> dict[str, float]:
+    """Numbers of the files that dvc.yaml declares as metrics; of several, after the file's name."""
+    paths = {
+        path: revision.lock[stage].outs[path]
+        for stage, declared in revision.pipeline.items()
+        for path, kind in declared.outs.items()
+        if kind == "metrics" and stage in revision.lock and path in revision.lock[stage].outs
+    }
+    metrics: dict[str, float] = {}
+    for path, md5 in paths.items():
+        prefix = "" if len(paths) == 1 else f"{Path(path).stem}."
+        numbers = mirror.metrics_in(content_of(revision, path, md5) or {})
+        metrics |= {f"{prefix}{name}": value for name, value in numbers.items()}
+    return metrics
