@@ -40,7 +40,7 @@ plots: $(INSTALLED) ## draw the plots to dvc_plots/index.html, which needs no ne
 compare: $(INSTALLED) ## say what a change did to the results, and whether it is more than chance
 	@python -m stages compare $(if $(BASE)$(HEAD),"$(BASE)" "$(HEAD)") $(ARGS)
 
-reproduced: $(INSTALLED) ## ask that the metrics here are the committed ones, within tolerances
+reproduced: $(INSTALLED) ## ask that what was computed here has the committed metrics, within tolerances
 	@python -m stages compare HEAD --reproduced $(ARGS)
 
 # make champion REVISION=my-experiment ARGS=--accept-equal
@@ -81,13 +81,13 @@ ui: $(INSTALLED) ## sync, then show the runs in the browser, at http://127.0.0.1
 report: $(INSTALLED) ## write report/report.html and docs/model_card.md from the files that are there
 	@python -m stages report
 
-seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.json
+seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.csv
 	python -m stages seeds
 
 benchmark: $(INSTALLED) ## time the networks against scripts as written by hand
 	python -m benchmarks.time_to_accuracy
 
-readme: $(INSTALLED) ## write the tables of README.md from the metrics files
+readme: $(INSTALLED) ## write the tables of README.md and docs/compare.md from the files
 	python -m stages results --write-readme
 
 pictures: $(INSTALLED) ## take the pictures of MLflow's pages for the README (needs Chromium)

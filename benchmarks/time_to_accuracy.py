@@ -2,16 +2,17 @@
 
 Usage: make benchmark (after make repro, with nothing else running)
 
-Writes benchmarks/time_to_accuracy.json: every epoch of the four runs, and for each target the
-seconds of both and of which machine. The README's table is made from it by `make readme`.
+Writes benchmarks/time_to_accuracy.json: machine, revision, every epoch of the four runs, and for
+each target the seconds of both. The README's table is made from it by `make readme`.
 """
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
+
+from benchmarks.machine import measured_on
 
 RESULT = Path("benchmarks/time_to_accuracy.json")
 RUNS = {
@@ -43,8 +44,7 @@ def main() -> None:
         }
         for model, accuracy, by_hand, here in TARGETS
     ]
-    machine = {"cores": os.cpu_count(), "machine": platform.machine()}
-    content = {"machine": machine, "targets": targets, "epochs": epochs}
+    content = {**measured_on(), "targets": targets, "epochs": epochs}
     RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(targets, indent=1))
 

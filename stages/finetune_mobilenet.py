@@ -12,7 +12,7 @@ from stages.data.files import read_arrays, write_csv, write_json
 from stages.data.splits import read_split
 from stages.models.finetuning import finetune
 from stages.models.storage import save_model
-from stages.statistics.classification import classification_metrics
+from stages.statistics.classification import training_metrics
 
 if TYPE_CHECKING:
     from stages.models.training import EpochReport
@@ -31,10 +31,10 @@ def main(params: "Params", report: "EpochReport") -> None:
     tuned = finetune(
         training, validation, classes, read_arrays(PRETRAINED), params.mobilenet, report
     )
-    measured = {
-        "train": classification_metrics(training.labels, tuned.train_probabilities),
-        "validation": classification_metrics(validation.labels, tuned.validation_probabilities),
-    }
+    measured = training_metrics(
+        train=(training.labels, tuned.train_probabilities),
+        validation=(validation.labels, tuned.validation_probabilities),
+    )
     save_model(MODEL, tuned.classifier)
     write_csv(CURVES, tuned.curves)
     write_json(METRICS, measured)

@@ -4,14 +4,16 @@ Reads the section `baseline` of params.yaml and the splits train and validation.
 Writes data/models/baseline.npz and metrics/train_baseline.json.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.data.files import write_json
 from stages.data.splits import read_split
-from stages.models.baseline import fit_least_squares, sharpened
+from stages.models.baseline import fit_least_squares
 from stages.models.storage import save_model
-from stages.statistics.classification import classification_metrics
+from stages.models.temperature import best_temperature
+from stages.statistics.classification import training_metrics
 
 if TYPE_CHECKING:
     from stages.models.training import EpochReport
@@ -26,10 +28,11 @@ def main(params: "Params", _report: "EpochReport") -> None:
     classes: list[str] = [*params.data.classes]
     training, validation = read_split("train"), read_split("validation")
     fitted = fit_least_squares(training.images, training.labels, classes, params.baseline.ridge)
-    classifier = sharpened(fitted, validation.images, validation.labels)
-    measured = {
-        name: classification_metrics(split.labels, classifier.predict(split.images))
-        for name, split in (("train", training), ("validation", validation))
-    }
+    temperature = best_temperature(fitted.scores(validation.images), validation.labels)
+    classifier = replace(fitted, temperature=temperature)
+    measured = training_metrics(
+        train=(training.labels, classifier.predict(training.images)),
+        validation=(validation.labels, classifier.predict(validation.images)),
+    )
     save_model(MODEL, classifier)
     write_json(METRICS, measured)

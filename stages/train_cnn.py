@@ -11,7 +11,7 @@ from stages.data.files import write_csv, write_json
 from stages.data.splits import read_split
 from stages.models.cnn import train_cnn
 from stages.models.storage import save_model
-from stages.statistics.classification import classification_metrics
+from stages.statistics.classification import training_metrics
 
 if TYPE_CHECKING:
     from stages.models.training import EpochReport
@@ -29,10 +29,10 @@ def main(params: "Params", report: "EpochReport") -> None:
     classifier, curves = train_cnn(
         training, validation, classes, params.cnn.chosen, params.cnn.seed, report
     )
-    measured = {
-        name: classification_metrics(split.labels, classifier.predict(split.images))
-        for name, split in (("train", training), ("validation", validation))
-    }
+    measured = training_metrics(
+        train=(training.labels, classifier.predict(training.images)),
+        validation=(validation.labels, classifier.predict(validation.images)),
+    )
     save_model(MODEL, classifier)
     write_csv(CURVES, curves)
     write_json(METRICS, measured)

@@ -2,11 +2,12 @@
 
 BASE and HEAD are revisions: a branch, tag, commit, DVC experiment, or `workspace`. Each model's
 predictions for the same test images are compared (exact McNemar test, paired bootstrap interval,
-Holm's correction over the models), and the results of HEAD are held against the rules in the
-section `gate` of its params.yaml.
+Holm's correction over the models), and what differs is held against what another seed would do, as
+far as metrics/seeds.csv tells. The results of HEAD are held against the rules in the section `gate`
+of its params.yaml.
 
-Exit code 0: fine; 1: the gate failed, or with --reproduced a metric is off; 2: wrong usage, or
-files that cannot be read. Needs neither DVC's cache nor MLflow.
+Exit code 0: fine; 1: the gate failed, or with --reproduced a metric is off or none was computed
+here; 2: wrong usage, or files that cannot be read. Needs neither DVC's cache nor MLflow.
 """
 
 import argparse

@@ -1,26 +1,18 @@
-"""Train with several seeds through the pipeline and report mean, deviation and range.
+"""Train with several seeds through the pipeline: what another seed would do to a result.
 
 Each seed is a DVC experiment in a copy of the project (`dvc exp run --temp`), so that the workspace
-stays as it is and what is in the cache is not computed again. Writes metrics/seeds.json and
-metrics/seeds.csv (a row a model and seed); the experiments are removed afterwards, their runs stay
-in MLflow.
+stays as it is and what is in the cache is not computed again. Writes metrics/seeds.csv: a row a
+model and seed, with the key of its computation, by which a stale row is known. The experiments are
+removed afterwards, their runs stay in MLflow.
 """
 
 import argparse
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from stages.data.errors import UserError
 from stages.models.names import MODELS
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-SUMMARY = Path("metrics/seeds.json")
-TABLE = Path("metrics/seeds.csv")
-EVALUATION = "metrics/evaluate.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +31,8 @@ def run(options: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    from stages.data.files import write_csv, write_json
+    from stages.data.files import write_csv
+    from stages.results.seeds import SEEDS
 
     counts = {"cnn": options.cnn, "mobilenet": options.mobilenet}
     if min(counts.values()) < 1:
@@ -51,17 +44,15 @@ def run(options: argparse.Namespace) -> None:
         name = f"seed-{seed}"
         run_experiment(name, [f"{model}.seed={seed}" for model in models])
         rows += [row_of(name, model, seed) for model in (["baseline"] * (seed == 0)) + models]
-        _call("dvc", "exp", "remove", name)
-    table = pd.DataFrame(rows)
-    write_csv(TABLE, table)
-    write_json(SUMMARY, summary(table))
+        remove_experiment(name)
+    write_csv(Path(SEEDS), pd.DataFrame(rows))
 
 
 def run_experiment(name: str, params: list[str]) -> None:
     """Run the pipeline with some params, each `key=value`, as an experiment in a copy."""
     print(f"seeds: {name}: {' '.join(params)}", flush=True)
     if _is_there(name):  # left by a run that was interrupted
-        _call("dvc", "exp", "remove", name)
+        remove_experiment(name)
     # Not --force, which would compute again what the cache has.
     options = [f"--set-param={param}" for param in params]
     _call("dvc", "exp", "run", "--temp", "--name", name, *options)
@@ -69,34 +60,27 @@ def run_experiment(name: str, params: list[str]) -> None:
         raise UserError(f"the experiment {name} left no result; see the lines above")
 
 
+def remove_experiment(name: str) -> None:
+    """Remove an experiment; its runs stay in MLflow."""
+    _call("dvc", "exp", "remove", name)
+
+
 def row_of(experiment: str, model: str, seed: int) -> dict[str, object]:
-    """What an experiment measured of a model."""
+    """A row of the table: what an experiment measured of a model, and of which computation."""
     from stages.data.splits import SPLIT_NAMES
+    from stages.results.reading import EVALUATION
     from stages.workflow.revisions import find_revision
 
-    revision = find_revision(experiment)
-    measured = {
-        **revision.numbers(f"metrics/{MODELS[model].stage}.json"),
-        "test": revision.numbers(EVALUATION)[model],
+    revision, stage = find_revision(experiment), MODELS[model].stage
+    tested = revision.numbers(EVALUATION)[model]
+    measured = {**revision.numbers(f"metrics/{stage}.json"), "test": tested}
+    return {
+        "model": model,
+        "seed": seed,
+        "computation": revision.lock[stage].inputs_key,
+        **{f"{split}_accuracy": measured[split]["accuracy"] for split in SPLIT_NAMES},
+        "test_brier": tested["brier"],
     }
-    accuracies = {f"{split}_accuracy": measured[split]["accuracy"] for split in SPLIT_NAMES}
-    return {"model": model, "seed": seed, **accuracies}
-
-
-def summary(table: "pd.DataFrame") -> dict[str, Any]:
-    """Mean, deviation, lowest and highest of each measure.
-
-    Args:
-        table: columns model, seed, train_accuracy, validation_accuracy, test_accuracy.
-
-    Returns:
-        By model: `n`, and by measure mean, std (of the sample, n - 1; 0 for one seed), min, max.
-    """
-    report = {}
-    for model, rows in table.groupby("model", sort=False):
-        found = rows.drop(columns=["model", "seed"]).agg(["mean", "std", "min", "max"])
-        report[str(model)] = {"n": len(rows), **found.fillna(0.0).to_dict()}
-    return report
 
 
 def _is_there(experiment: str) -> bool:

@@ -2,6 +2,7 @@
 
 The results in Git belong to the code and the params in Git only if the pipeline ran after their
 last change and its dvc.lock was committed. This needs no data, no DVC cache and no network.
+Stale rows of metrics/seeds.csv are a warning: they are of no stage.
 Exit code 2: dvc.lock, dvc.yaml or params.yaml cannot be read, as after a merge with conflicts.
 """
 
@@ -34,9 +35,12 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: a file cannot be read, or there is no such revision.
     """
+    from stages.results.seeds import SEEDS, stale_seeds, trainings_in
     from stages.workflow.revisions import find_revision
 
     revision = find_revision(options.revision)
+    if told := stale_seeds(trainings_in(revision.read(SEEDS) or b""), revision.lock):
+        print(f"WARNING: {told}", file=sys.stderr)
     where = "" if revision.is_workspace else f" {revision.place}"
     stale = stale_stages(revision)
     lines = [_line(each) for each in stale] if revision.lock else [f"{LOCK_FILE} is missing{where}"]

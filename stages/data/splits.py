@@ -39,7 +39,7 @@ def write_split(name: str, split: Split) -> None:
 
 
 def read_split(name: str) -> Split:
-    """Read a split; `test` is for `evaluate` alone.
+    """Read a split; `test` is for the stages that measure and draw.
 
     Raises:
         UserError: the file is missing or damaged.

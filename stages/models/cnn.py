@@ -1,6 +1,7 @@
 """The small CNN: three convolutions, two poolings, two fully connected layers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from stages.models.network import (
     make_repeatable,
     output_units,
 )
+from stages.models.temperature import best_temperature
 from stages.models.training import Batches, EpochReport, compile_network, targets, train
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ def train_cnn(
 
     Args:
         training: images to learn from.
-        validation: images on which each epoch is measured; nothing is learned from them.
+        validation: images on which each epoch is measured; from them the temperature alone is
+            learned.
         classes: names of the classes.
         recipe: architecture and training.
         seed: of everything random.
@@ -106,7 +109,9 @@ def train_cnn(
     compile_network(network, recipe, len(batches) * recipe.epochs)
     measured_on = (validation.images, targets(validation.labels, len(classes)))
     curves = train(network, batches, measured_on, recipe, report)
-    return NetworkClassifier("cnn", classes, settings, network, recipe.average_with_mirror), curves
+    classifier = NetworkClassifier("cnn", classes, settings, network, recipe.average_with_mirror)
+    temperature = best_temperature(classifier.scores(validation.images), validation.labels)
+    return replace(classifier, temperature=temperature), curves
 
 
 def _build_settings(images: np.ndarray, n_classes: int, recipe: "CnnRecipe") -> dict[str, Any]:

@@ -15,11 +15,12 @@ from stages.data.splits import Split
 from stages.models.mobilenet import build_pretrained, cut
 from stages.models.network import (
     NetworkClassifier,
+    class_scores,
     keras,
     make_repeatable,
     predict_in_batches,
-    probabilities,
 )
+from stages.models.temperature import best_temperature, probabilities
 from stages.models.training import Batches, EpochReport, compile_network, targets, train
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def finetune(
 
     Args:
         training: images to learn from.
-        validation: images on which each epoch is measured; nothing is learned from them.
+        validation: images on which each epoch is measured; from them the temperature alone is
+            learned.
         classes: names of the classes.
         pretrained: weights by `layer/weight` and `variant`, as `fetch_mobilenet` writes them.
         params: settings.
@@ -121,11 +123,16 @@ def finetune(
         curves.append(_train(parts.head, pooled, pooled_validation, head_params, report))
     before = params.head_epochs
     curves.append(_train(parts.trainable, learn_from, measure_on, params, report, before))
+    mirror = params.average_with_mirror
+    scores, validation_scores = (
+        _scores(parts.trainable, each, mirrored=mirror) for each in (learn_from, measure_on)
+    )
+    temperature = best_temperature(validation_scores, validation.labels)
     return FineTuned(
-        NetworkClassifier("mobilenet", classes, settings, network, params.average_with_mirror),
+        NetworkClassifier("mobilenet", classes, settings, network, mirror, temperature),
         pd.concat(curves, ignore_index=True),
-        _probabilities(parts.trainable, learn_from, params),
-        _probabilities(parts.trainable, measure_on, params),
+        probabilities(scores, temperature),
+        probabilities(validation_scores, temperature),
     )
 
 
@@ -162,11 +169,8 @@ def _train(
     return train(part, batches, validation, params, report, epochs_before=epochs_before)
 
 
-def _probabilities(
-    trainable: keras.Model, inputs: _Inputs, params: "MobilenetParams"
-) -> np.ndarray:
-    """Probabilities that the classifier gives, from the outputs of the frozen blocks."""
+def _scores(trainable: keras.Model, inputs: _Inputs, *, mirrored: bool) -> np.ndarray:
+    """Scores that the classifier gives, from the outputs of the frozen blocks."""
     logits = inputs.through(trainable)
-    if not params.average_with_mirror:
-        return probabilities(logits.plain)
-    return probabilities((logits.plain + logits.mirrored) / 2)
+    mean = (logits.plain + logits.mirrored) / 2 if mirrored else logits.plain
+    return class_scores(mean)

@@ -46,7 +46,7 @@ def best(values: Mapping[str, float], measure: str) -> str | None:
 
     Args:
         values: of the measure, by name.
-        measure: its name, as `validation.log_loss`, which says whether lower is better.
+        measure: its name, as `validation.roc_auc`, which says whether lower is better.
     """
     sign = -1 if measure.endswith(LOWER_IS_BETTER) else 1
     return max(values, key=lambda name: sign * values[name], default=None)

@@ -4,16 +4,16 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
-from tqdm import tqdm
 
 from stages.data.errors import UserError
+from stages.data.progress import Progress
 from stages.models.storage import StoredModel
+from stages.models.temperature import probabilities
 
 
 @contextmanager
@@ -62,6 +62,7 @@ class NetworkClassifier:
         settings: arguments of the function that builds `network` (see `from_stored`).
         network: from images uint8 [n, 32, 32, 3] to logits float32 [n, output_units].
         average_with_mirror: whether a prediction is the mean over an image and its mirror image.
+        temperature: by which the scores are divided before the softmax.
     """
 
     kind: str
@@ -69,17 +70,26 @@ class NetworkClassifier:
     settings: dict[str, Any]
     network: keras.Model
     average_with_mirror: bool
+    temperature: float = 1.0
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities, float64 [n, classes], of images uint8 [n, 32, 32, 3]."""
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Scores, float64 [n, classes], of images uint8 [n, 32, 32, 3]."""
         logits = predict_in_batches(self.network, images)
         if self.average_with_mirror:
             logits = (logits + predict_in_batches(self.network, images[:, :, ::-1])) / 2
-        return probabilities(logits)
+        return class_scores(logits)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities, float64 [n, classes], of images uint8 [n, 32, 32, 3]."""
+        return probabilities(self.scores(images), self.temperature)
 
     def to_stored(self) -> StoredModel:
         """The model as it is written to a file."""
-        settings = {**self.settings, "average_with_mirror": self.average_with_mirror}
+        settings = {
+            **self.settings,
+            "average_with_mirror": self.average_with_mirror,
+            "temperature": self.temperature,
+        }
         return StoredModel(self.kind, self.classes, settings, named_weights(self.network))
 
 
@@ -96,7 +106,7 @@ def predict_in_batches(
         network: with one input and one output.
         inputs: [n, ...].
         dtype: in which the outputs are kept.
-        progress: title of a progress bar on a terminal; None for no bar.
+        progress: title under which it is shown; the network's name by default.
 
     Returns:
         [n, ...], in the order of the inputs.
@@ -104,19 +114,18 @@ def predict_in_batches(
     kept = np.empty((len(inputs), *network.output.shape[1:]), dtype)
     network.make_predict_function()  # once, before the threads want it
 
-    def predict(start: int) -> None:
-        batch = slice(start, start + PREDICTION_BATCH)
-        kept[batch] = network.predict_on_batch(inputs[batch])
+    def predict(start: int) -> int:
+        batch = inputs[start : start + PREDICTION_BATCH]
+        kept[start : start + len(batch)] = network.predict_on_batch(batch)
+        return len(batch)
 
     starts = range(0, len(inputs), PREDICTION_BATCH)
     with (
         ThreadPoolExecutor(PREDICTION_THREADS) as pool,
-        tqdm(
-            total=len(inputs), desc=progress, unit="images", disable=None if progress else True
-        ) as bar,
+        closing(Progress(progress or network.name, len(inputs), "images")) as bar,
     ):
-        for _ in pool.map(predict, starts):
-            bar.update(PREDICTION_BATCH)
+        for count in pool.map(predict, starts):
+            bar.update(count)
     return kept
 
 
@@ -127,8 +136,8 @@ def from_stored(stored: StoredModel, build: Callable[..., keras.Model]) -> Netwo
         UserError: the settings do not fit the function, or the arrays the network.
     """
     settings = dict(stored.settings)
-    average_with_mirror = settings.pop("average_with_mirror")
     try:
+        mirror, temperature = settings.pop("average_with_mirror"), settings.pop("temperature")
         network = build(**settings)
         expected = {weight.path: tuple(weight.shape) for weight in network.weights}
         given = {path: array.shape for path, array in stored.arrays.items()}
@@ -141,7 +150,7 @@ def from_stored(stored: StoredModel, build: Callable[..., keras.Model]) -> Netwo
         ) from error
     for weight in network.weights:
         weight.assign(stored.arrays[weight.path])
-    return NetworkClassifier(stored.kind, stored.classes, settings, network, average_with_mirror)
+    return NetworkClassifier(stored.kind, stored.classes, settings, network, mirror, temperature)
 
 
 def named_weights(network: keras.Model) -> dict[str, np.ndarray]:
@@ -154,20 +163,17 @@ def output_units(n_classes: int) -> int:
     return 1 if n_classes == 2 else n_classes
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of the classes.
+def class_scores(logits: np.ndarray) -> np.ndarray:
+    """Scores whose softmax are the probabilities of the classes.
 
     Args:
         logits: float [n, output_units]; a single unit speaks for the second of two classes.
 
     Returns:
-        float64 [n, classes], rows sum to 1.
+        float64 [n, classes].
     """
-    logits = logits.astype(np.float64)
-    if logits.shape[1] == 1:
-        return np.hstack([expit(-logits), expit(logits)])
-    spread: np.ndarray = softmax(logits, axis=1)
-    return spread
+    scores = logits.astype(np.float64)
+    return np.hstack([np.zeros_like(scores), scores]) if scores.shape[1] == 1 else scores
 
 
 def make_repeatable(seed: int) -> None:

@@ -42,6 +42,9 @@ class Classifier(Protocol):
     def classes(self) -> list[str]:
         """Names of the classes, in the order of the probabilities."""
 
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Before the softmax: float64 [n, classes] for images uint8 [n, 32, 32, 3]."""
+
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities of the classes: float64 [n, classes] for images uint8 [n, 32, 32, 3]."""
 

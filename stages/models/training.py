@@ -1,14 +1,15 @@
 """How both networks are trained: targets, loss, optimizer, batches, epochs."""
 
 import math
-import sys
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from stages.data.errors import UserError
+from stages.data.progress import Progress
 from stages.models.network import keras, output_units, tf
 
 if TYPE_CHECKING:
@@ -178,18 +179,25 @@ def train(
                 f"lower the learning rate of this stage in params.yaml, {settings.learning_rate}"
             )
         rows.append({"epoch": number, **measures})
+        progress.clear()
         report(number, measures)
 
-    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=record)]
-    if settings.weight_averaging:
-        callbacks.append(keras.callbacks.SwapEMAWeights())  # in place whenever it is measured
-    network.fit(
-        batches.as_dataset(),
-        epochs=settings.epochs,
-        validation_data=validation,
-        validation_batch_size=250,
-        callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 0,
-        shuffle=False,  # `Batches` draws the order
-    )
+    steps = len(batches) * settings.epochs
+    with closing(Progress("training", steps, "batches")) as progress:
+        callbacks = [
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=record, on_train_batch_end=lambda _batch, **_logs: progress.update(1)
+            )
+        ]
+        if settings.weight_averaging:
+            callbacks.append(keras.callbacks.SwapEMAWeights())  # in place whenever it is measured
+        network.fit(
+            batches.as_dataset(),
+            epochs=settings.epochs,
+            validation_data=validation,
+            validation_batch_size=250,
+            callbacks=callbacks,
+            verbose=0,
+            shuffle=False,  # `Batches` draws the order
+        )
     return pd.DataFrame(rows)

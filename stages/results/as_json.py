@@ -61,4 +61,5 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "difference_ci": test and test.ci,
         "p": test and test.p,
         "corrected_p": verdict.corrected_p,
+        "another_seed": verdict.another_seed and asdict(verdict.another_seed),
     }

@@ -9,11 +9,13 @@ from stages.results.changes import metric_changes, param_changes, stage_changes
 from stages.results.gate import alpha_of, check_gate
 from stages.results.reading import read_results
 from stages.results.reproduction import check_reproduction
-from stages.results.text import capital, counted, p_value, signed
+from stages.results.seeds import REMEDY, SEEDS, stale_seeds
+from stages.results.text import capital, counted, p_value, points, signed
 from stages.results.verdicts import ACCURACY, Kind, Verdict, flips, judge, pair_up, sentence_on
 from stages.workflow.revisions import Revision
 
-KINDS: tuple[Kind, ...] = ("worse", "better", "no evidence", "same", "not compared")
+SIGNIFICANT: tuple[Kind, ...] = ("worse", "better", "open", "differs")  # on these images
+KINDS: tuple[Kind, ...] = (*SIGNIFICANT, "no evidence", "same", "not compared")
 
 
 class Comparison:
@@ -53,7 +55,7 @@ class Comparison:
         self.stages = stage_changes(self.base, self.head)
         self.metrics = metric_changes(self.base, self.head)
         if reproduced:
-            self.check = check_reproduction(self.base, self.metrics)
+            self.check = check_reproduction(self.base, self.head, self.metrics)
         else:
             self.check = check_gate(self.base, self.head, self.verdicts, self.unpaired)
         self._refuse_nothing()
@@ -76,7 +78,8 @@ class Comparison:
         found = [
             f"{capital(side.place)}: {text}"
             for side in (base, head)
-            for text in (*side.gaps.values(), *side.warnings)
+            for text in (*side.gaps.values(), *side.warnings, stale_seeds(side.seeds, side.lock))
+            if text
         ]
         gone = [model for model in base.models if model not in head.models]
         new = ", ".join(model for model in head.models if model not in base.models)
@@ -110,8 +113,9 @@ class Comparison:
         if check.of == "reproduction":
             metrics = counted(len(check.rules), "metric")
             if check.status == "passed":
-                return f"reproduced: all of {metrics} agree within the tolerances"
-            return f"NOT reproduced: {broken} of {metrics} differ by more than is allowed"
+                return f"reproduced within the tolerances, all of {metrics}"
+            off = f", {broken} of {metrics} differ by more than is allowed" if broken else ""
+            return f"NOT reproduced{off}"
         rules = counted(len(check.rules), "rule") + (f", {unchecked} not checked" * bool(unchecked))
         return {
             "passed": f"gate passed ({rules})",
@@ -125,7 +129,7 @@ class Comparison:
         for verdict in sorted(self.verdicts, key=lambda each: KINDS.index(each.kind)):
             if verdict.test and verdict.measure == ACCURACY:
                 yield verdict.kind, self._on_accuracy(verdict)
-            elif verdict.kind in ("better", "worse"):
+            elif verdict.kind in SIGNIFICANT:
                 yield verdict.kind, self._on_brier(verdict)
         if self.unpaired:
             yield "not compared", f"Not compared image by image: {self.unpaired}."
@@ -138,7 +142,8 @@ class Comparison:
         correction = self._correction(verdict)
         said = sentence_on(first, second, verdict.test, verdict.kind, self.images, correction)
         right, wrong = self.turned(verdict.model)
-        return f"{said} {counted(right, 'image')} turned right and {wrong:,} wrong."
+        turned = f"{counted(right, 'image')} turned right and {wrong:,} wrong."
+        return f"{said} {turned}{self._on_another_seed(verdict)}"
 
     def turned(self, model: str) -> tuple[int, int]:
         """On how many images the prediction of a model turned right, and wrong."""
@@ -149,12 +154,40 @@ class Comparison:
         test, before, after = verdict.test, verdict.base, verdict.head
         if not (test and test.ci and before and after):
             return ""
-        noun, (low, high) = capital(noun_of(verdict.model)), map(signed, test.ci)
+        noun, (low, high) = noun_of(verdict.model), map(signed, test.ci)
+        said = {
+            "differs": f"The Brier score of {noun} differs, but another seed would do as much",
+            "open": f"The Brier score of {noun} differs",
+        }.get(verdict.kind, f"{capital(noun)} has a {verdict.kind} Brier score")
         return (
-            f"{noun} has a {verdict.kind} Brier score: {before.value:.4f} → {after.value:.4f}, "
+            f"{said}: {before.value:.4f} → {after.value:.4f}, "
             f"{signed(test.difference)} ({low} to {high}); {p_value(test.p)}"
-            f"{self._correction(verdict)}."
+            f"{self._correction(verdict)}.{self._on_another_seed(verdict)}"
         )
+
+    def _on_another_seed(self, verdict: Verdict) -> str:
+        """A sentence on what another seed would do, with the numbers and a space before it."""
+        if verdict.kind not in SIGNIFICANT:
+            return ""
+        another = verdict.another_seed
+        if another is None:
+            why = f"{SEEDS} has fewer than two seeds of these results; {REMEDY}"
+            return f" Whether another seed would do as much is open: {why}."
+        if not any(another.seeds):
+            return " It is the same with every seed."
+        is_share = verdict.measure == ACCURACY
+
+        def size(value: float) -> str:
+            return f"{points(value)} points" if is_share else signed(value, plus=False)
+
+        sides = zip(another.seeds, (self.base, self.head), strict=True)
+        seeds = ", ".join(f"{counted(n, 'seed')} {side.place}" for n, side in sides if n)
+        if another.std is None:
+            how = ", in pairs" * another.is_paired
+            said = f"Over {seeds}{how}, the mean differs by {size(another.difference)}"
+        else:
+            said = f"Another seed moves it by ± {size(another.std)} ({seeds})"
+        return f" {said}; it takes more than {size(another.needed)}."
 
     def _correction(self, verdict: Verdict) -> str:
         """A clause on the p value that counts, if several models changed."""

@@ -20,7 +20,7 @@ from stages.results.verdicts import ACCURACY, BRIER, Measured, Verdict
 
 MEASURES = accuracy_measures(("", "")) | CALIBRATION_MEASURES
 IN_ANOTHER_TABLE = (ACCURACY, BRIER, "balanced_accuracy")
-MAIN_OF_TRAINING = ("validation.accuracy", "validation.log_loss", "train.accuracy")
+MAIN_OF_TRAINING = ("validation.accuracy", "validation.roc_auc", "train.accuracy")
 SHOWN_CODE = 12  # files, unless everything is shown
 SHOWN_FLIPS = 5  # of each model and direction
 SHOWN_NAMES = 2  # of data and params of a stage
@@ -41,7 +41,10 @@ def detail_tables(comparison: Comparison, *, everything: bool) -> list[Table]:
 def verdicts_table(comparison: Comparison) -> Table:
     """A row a model and measure: both sides with intervals, difference, verdict."""
     header = ["model and measure", "base", "head", "difference", "verdict"]
-    caption = "Test images, with 95 % intervals; differences of accuracy in points; p corrected"
+    caption = (
+        "Test images, with 95 % intervals; differences of accuracy in points, and how much is more "
+        "than another seed would do; p corrected"
+    )
     return Table(caption, header, [_verdict(each) for each in comparison.verdicts], words=(4,))
 
 
@@ -53,6 +56,10 @@ def _verdict(verdict: Verdict) -> list[str]:
         numbers = (test.difference, *test.ci)
         middle, low, high = (signed(scale * each, decimals) for each in numbers)
         difference = f"{middle}\n({low} to {high})"
+        if (another := verdict.another_seed) and any(another.seeds):
+            mean = f"mean {signed(scale * another.difference, decimals)}, "
+            needed = f"{scale * another.needed:.{decimals}f} needed"
+            difference += f"\n{mean * (another.std is None)}{needed}"
         said += f",\n{p_value(verdict.corrected_p)}"
     name = f"{verdict.model}\n{'accuracy' if is_accuracy else 'Brier score'}"
     sides = [_value(each, is_share=is_accuracy) for each in (verdict.base, verdict.head)]

@@ -4,6 +4,7 @@ Nothing here differs between two machines or two commits that have the same file
 has not measured is empty or None, never guessed.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from stages.data.errors import UserError
 from stages.models.names import MODELS, ModelNames, noun_of
 from stages.results.predictions import PREDICTIONS, table_in
 from stages.results.reading import EVALUATION, read_results
+from stages.results.seeds import SEEDS, by_model, is_fresh, spread
 from stages.results.verdicts import Kind, kind_of, sentence_on
 from stages.statistics.paired import PairedDifference
 from stages.workflow.params import read_params
@@ -20,15 +22,13 @@ from stages.workflow.pipeline import LOCK_FILE
 from stages.workflow.revisions import workspace
 
 PREPARATION = "metrics/prepare.json"
-SEEDS = "metrics/seeds.json"
 LABEL_AUDIT = "metrics/audit_labels.json"
 LABEL_ISSUES = "metrics/label_issues.csv"
 ISSUE_COLUMNS = ("rank", "split", "index", "label", "suggested", "label_probability")
 NEAR_DUPLICATES = "near_duplicates_of_train"  # the key in metrics/prepare.json
 SPLITS = ("train", "validation", "test")
-OVER_SEEDS = [
-    f"{split}_accuracy.{key}" for split in SPLITS[1:] for key in ("mean", "std", "min", "max")
-]
+# Expected maximum of ten standard normal numbers (David and Nagaraja, Order Statistics, 2003).
+BEST_OF_TEN = 1.54
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,27 @@ class Measurements:
         models = {model.name: model for model in self.models}
         return models[self.results.best_by(self.params.registry.select_by)]
 
+    @property
+    def standard_error(self) -> float:
+        """Of the accuracy of the chosen model on the test images, a share."""
+        accuracy = self.chosen.measures["test"]["accuracy"]
+        return math.sqrt(accuracy * (1 - accuracy) / self.test_images)
+
+    @property
+    def best_of_ten(self) -> float:
+        """By how much, a share, the best of ten equal models looks too good on the test images.
+
+        At most: it is less where they are wrong on the same images (docs/evaluation.md).
+        """
+        return BEST_OF_TEN * self.standard_error
+
+    @property
+    def is_easy_split(self) -> bool:
+        """Whether the validation images are those on which the CNN was found to look too good."""
+        data = self.params.data
+        cut = (data.seed, data.validation_fraction, data.limit_per_class)
+        return [*data.classes] == ["automobile", "truck"] and cut == (0, 0.1, None)
+
     @cached_property
     def pairs(self) -> list[ModelPair]:
         """Each model with each that is simpler; empty if they were not compared."""
@@ -164,14 +185,19 @@ class Measurements:
 
     @cached_property
     def seeds(self) -> dict[str, dict[str, float]]:
-        """By model `n`, and mean, std, min and max of accuracies over trainings with n seeds."""
-        values = self.results.numbers(SEEDS) if self._has(SEEDS) else {}
-        models = dict.fromkeys(key.split(".")[0] for key in values)
-        if unknown := models.keys() - MODELS.keys():
-            what = f"{min(unknown)}: is no model; known: {', '.join(MODELS)}"
-            raise UserError(f"{SEEDS}: {what}; run `make seeds`")
-        keys = ("n", *OVER_SEEDS)
-        return {m: {k: self.results.number(SEEDS, f"{m}.{k}") for k in keys} for m in models}
+        """By model `n`, how many of these are `stale`; mean, std, min and max of each measure."""
+        if SEEDS in self.results.gaps:
+            raise UserError(self.results.gaps[SEEDS])
+        found = {}
+        for model, trainings in by_model(self.results.seeds).items():
+            stale = sum(not is_fresh(each, self.results.lock) for each in trainings)
+            measures = {
+                f"{name}.{key}": value
+                for name in trainings[0].measures
+                for key, value in spread([each.measures[name] for each in trainings]).items()
+            }
+            found[model] = {"n": len(trainings), "stale": stale, **measures}
+        return found
 
     @property
     def label_audit(self) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 from stages.data.errors import UserError
 from stages.models.names import MODELS, best
 from stages.results.predictions import PREDICTIONS, Predictions, predictions_in
+from stages.results.seeds import SEEDS, Training, trainings_in
 from stages.results.text import some
 from stages.workflow.libraries import LIBRARIES_FILE
 from stages.workflow.pipeline import LOCK_FILE, PARAMS_FILE, LockEntry, flattened, is_code
@@ -36,6 +37,7 @@ class Results:
         lock: what its dvc.lock recorded, by stage.
         metrics: by path of the file its numbers, keys joined by dots.
         predictions: None if there are none that can be read.
+        seeds: trainings with several seeds, fresh and stale; empty if there are none.
         gaps: by path, what is missing or damaged, a sentence each.
         warnings: why the files may not belong together, a sentence each.
     """
@@ -46,6 +48,7 @@ class Results:
     lock: dict[str, LockEntry] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     predictions: Predictions | None = None
+    seeds: list[Training] = field(default_factory=list)
     gaps: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -136,6 +139,8 @@ def read_results(revision: Revision) -> Results:
     for path in dict.fromkeys([*found, EVALUATION]):
         with _noting_gaps(results, path):
             results.metrics[path] = flattened(revision.numbers(path))
+    with _noting_gaps(results, SEEDS):
+        results.seeds = trainings_in(revision.read(SEEDS) or b"")
     with _noting_gaps(results, PREDICTIONS):
         content = revision.read(PREDICTIONS)
         if content is None:

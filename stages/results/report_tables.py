@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stages.data.cifar10 import BATCH_SHA256
 from stages.data.cifar10_sources import SOURCES
@@ -10,6 +11,7 @@ from stages.data.mobilenet_weights import MEMBER, MEMBER_SHA256, WHEEL
 from stages.models.names import MODELS
 from stages.results.gate import limits
 from stages.results.measurements import ISSUE_COLUMNS, NEAR_DUPLICATES, SPLITS, Measurements, Model
+from stages.results.seeds import STALE
 from stages.results.text import (
     ABSENT,
     ACCURACY,
@@ -29,6 +31,7 @@ from stages.statistics.paired import COUNTS
 from stages.tracking.receipts import find_receipts
 
 TIMES = Path("benchmarks/time_to_accuracy.json")
+GATE = Path("benchmarks/gate.json")
 SHOWN_ISSUES = 20
 UNCHANGED = "unchanged"  # the test images as they are, in the measures of robustness
 COUNT_TITLES = ("both right", "only the first", "only the second", "both wrong")
@@ -44,14 +47,23 @@ def _count(value: float | None, absent: str) -> str:
 
 
 def results_table(measured: Measurements, *, with_seconds: bool) -> Table:
-    """Accuracies of the models; seconds of training where a receipt of this machine tells them."""
+    """Accuracies of the models; seconds of training where a receipt of this machine tells them.
+
+    With seconds it is for a terminal of 80 columns, and the test alone has intervals.
+    """
+    with_ci = SPLITS[2:] if with_seconds else SPLITS[1:]
     rows = []
     for model in measured.models:
-        learned = [percent(model.measures[split]["accuracy"]) for split in SPLITS[:2]]
-        test = with_interval(model.measures["test"], "accuracy", ACCURACY)
+        accuracies = [
+            with_interval(model.measures[split], "accuracy", ACCURACY)
+            if split in with_ci
+            else percent(model.measures[split]["accuracy"])
+            for split in SPLITS
+        ]
         seconds = [_seconds(model, measured)] if with_seconds else []
-        rows.append([model.title, *learned, test, *seconds])
-    header = ["model", "train", "validation", "test (95 %)", *["seconds"] * with_seconds]
+        rows.append([model.title, *accuracies, *seconds])
+    columns = [f"{split} (95 %)" if split in with_ci else split for split in SPLITS]
+    header = ["model", *columns, *["seconds"] * with_seconds]
     return Table("Share of images that are classified rightly", header, rows)
 
 
@@ -69,7 +81,9 @@ def seeds_table(measured: Measurements) -> Table:
     rows = []
     for model, seeds in measured.seeds.items():
         several = seeds["n"] > 1  # one seed has no deviation
-        cells = [MODELS[model].title, f"{seeds['n']:.0f}"]
+        title = MODELS[model].title if model in MODELS else model
+        stale = f" ({seeds['stale']} stale)" if seeds["stale"] else ""
+        cells = [title, f"{seeds['n']}{stale}"]
         for split in SPLITS[1:]:
             mean, deviation = (100 * seeds[f"{split}_accuracy.{key}"] for key in ("mean", "std"))
             cells.append(f"{mean:.2f} ± {deviation:.2f} %" if several else f"{mean:.2f} %")
@@ -77,6 +91,8 @@ def seeds_table(measured: Measurements) -> Table:
         rows.append([*cells, f"{low} – {high}" if several else ABSENT])
     header = ["model", "seeds", "validation", "test", "lowest and highest test"]
     caption = "Mean ± standard deviation of the accuracy over seeds"
+    if any(seeds["stale"] for seeds in measured.seeds.values()):
+        caption += f" (stale: of {STALE})"
     return Table(caption, header, rows, absent=_absent("Trainings with several seeds"))
 
 
@@ -86,8 +102,8 @@ def times_table() -> Table:
     Raises:
         UserError: the file of the benchmark is missing or damaged.
     """
-    rows = []
-    for measured in read_json(TIMES)["targets"]:
+    rows, content = [], read_json(TIMES)
+    for measured in content["targets"]:
         by_hand, ours = measured["by_hand_seconds"], measured["here_seconds"]
         total = measured["by_hand_total_seconds"]
         told = f"{by_hand:.0f} s" if by_hand else f"not in {total:.0f} s"
@@ -97,7 +113,28 @@ def times_table() -> Table:
             ratio = f"{by_hand / ours:.1f}×" if by_hand else Markdown(f"> {total / ours:.1f}×")
         rows.append([measured["target"], told, here, ratio])
     header = ["test accuracy reached", "as written by hand", "here", "ratio"]
-    return Table("Time to accuracy", header, rows)
+    return Table(f"Time to accuracy {_measured_at(content)}", header, rows)
+
+
+def gate_table() -> Table:
+    """How often the gate fails what only another seed made worse, and which losses it catches.
+
+    Raises:
+        UserError: the file of the benchmark is missing or damaged.
+    """
+    content = read_json(GATE)
+    rows = [[each["what"], each["outcome"]] for each in content["rows"]]
+    caption = f"What the gate does {_measured_at(content)}"
+    return Table(caption, ["change", "at the gate"], rows, words=(1,))
+
+
+def _measured_at(content: Mapping[str, Any]) -> str:
+    """Where and of which code a benchmark was run."""
+    machine = content.get("machine", {})
+    parts = [machine[key] for key in ("processor", "machine") if key in machine][:1]
+    parts += [f"{machine['cores']} cores"] if "cores" in machine else []
+    revision = content.get("revision", "not recorded")
+    return f"({', '.join(parts) or 'machine not recorded'}; revision {revision})"
 
 
 def accuracy_table(measured: Measurements) -> Table:

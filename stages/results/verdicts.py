@@ -1,4 +1,8 @@
-"""Whether a model is better or worse than another, or than it was, on the same test images."""
+"""Whether a model is better or worse than another, or than it was, on the same test images.
+
+Of two trainings of a model this is two questions: do they differ on these images, and is that more
+than another seed would do? Only where both say so it is better or worse.
+"""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -8,6 +12,13 @@ import numpy as np
 from stages.models.names import LOWER_IS_BETTER
 from stages.results.predictions import Predictions, why_not_paired
 from stages.results.reading import TEST_IMAGES, Results
+from stages.results.seeds import (
+    AnotherSeed,
+    another_seed,
+    fresh_values,
+    has_seed,
+    same_but_for_seed,
+)
 from stages.results.text import NOT_MEASURED, capital, p_value, points
 from stages.statistics.intervals import wilson
 from stages.statistics.paired import (
@@ -19,7 +30,10 @@ from stages.statistics.paired import (
 )
 
 ACCURACY, BRIER = "accuracy", "brier"
-Kind = Literal["better", "worse", "no evidence", "same", "not compared", "not measured"]
+# "differs": on these images, but another seed would do as much; "open": no seeds tell if it would.
+Kind = Literal[
+    "better", "worse", "differs", "open", "no evidence", "same", "not compared", "not measured"
+]
 
 
 class Measured(NamedTuple):
@@ -40,6 +54,7 @@ class Verdict:
         base, head: on each side; None if it was not measured.
         test: head less base on the same images; None if they are not compared.
         corrected_p: its p value, corrected over the models that changed (Holm).
+        another_seed: what that would do; None if they are not compared, or no seeds tell.
     """
 
     model: str
@@ -49,6 +64,12 @@ class Verdict:
     head: Measured | None
     test: PairedDifference | None = None
     corrected_p: float | None = None
+    another_seed: AnotherSeed | None = None
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether head is worse as measured, be it by chance."""
+        return self.test is not None and direction(self.test.difference, self.measure) == "worse"
 
 
 @dataclass(frozen=True)
@@ -88,10 +109,14 @@ def pair_up(base: Results, head: Results) -> tuple[Pair | None, str]:
 def judge(base: Results, head: Results, pair: Pair | None, alpha: float) -> list[Verdict]:
     """Judge accuracy and Brier score of each model that both sides have.
 
-    The level of the tests is alpha, for each measure corrected over the models that changed. What
-    is not paired has what each side measured by itself.
+    The level of the tests is alpha, for each measure corrected over the models that changed: by
+    Holm on the images, by Bonferroni over seeds, where what is needed is then one number. If
+    nothing but seeds differ, the chance that any model is called worse, by one measure or the
+    other, is at most alpha: each has one of the two tails for it. What is not paired has what each
+    side measured by itself.
     """
     models = [model for model in head.models if model in base.models]
+    seeded = {model for model in models if has_seed(model, base.lock, head.lock)}
     found = []
     for measure in (ACCURACY, BRIER):
         tests = {model: _test(pair, model, measure) for model in models}
@@ -102,20 +127,42 @@ def judge(base: Results, head: Results, pair: Pair | None, alpha: float) -> list
             if pair and test and not _is_same(pair, model, measure)
         }
         corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
+        level = alpha / max(1, len(seeded & corrected.keys()))
         for model, test in tests.items():
             p = corrected.get(model, 1.0) if test else None
             kind: Kind = "same" if test else "not compared"
+            another = None
             if test and model in corrected:
+                another = _another_seed(base, head, model, measure, test.difference, level)
                 kind = kind_of(test.difference, corrected[model], alpha, measure)
+                if kind != "no evidence" and not (another and another.confirms(test.difference)):
+                    kind = "differs" if another else "open"
             before, after = (_measured(side, model, measure) for side in (base, head))
-            found.append(Verdict(model, measure, kind, before, after, test, p))
+            found.append(Verdict(model, measure, kind, before, after, test, p, another))
     return found
 
 
+def _another_seed(
+    base: Results, head: Results, model: str, measure: str, difference: float, level: float
+) -> AnotherSeed | None:
+    """What another seed would do, by the seeds of both sides that are not stale."""
+    if not has_seed(model, base.lock, head.lock):
+        return AnotherSeed(difference, 0.0, 0.0)
+    before, after = (
+        fresh_values(side.seeds, side.lock, model, f"test_{measure}") for side in (base, head)
+    )
+    if same_but_for_seed(model, base.lock, head.lock):
+        before, after = (before, {}) if len(before) > 1 else ({}, after)
+    return another_seed(before, after, difference, level)
+
+
 def kind_of(difference: float, p: float, alpha: float, measure: str = ACCURACY) -> Kind:
-    """What a difference says at a level of the test."""
-    if p >= alpha or difference == 0:
-        return "no evidence"
+    """What a difference on the same images says at a level of the test."""
+    return "no evidence" if p >= alpha or difference == 0 else direction(difference, measure)
+
+
+def direction(difference: float, measure: str) -> Kind:
+    """Whether a difference other than zero is for the better or the worse."""
     return "better" if (difference < 0) == (measure in LOWER_IS_BETTER) else "worse"
 
 
@@ -140,13 +187,17 @@ def sentence_on(
     if test is None:
         return f"{capital(first)} against {second}: {NOT_MEASURED} on the same images."
     difference, ci = test.difference, test.ci
-    if kind == "worse":
+    is_fewer = kind != "no evidence" and difference < 0
+    if is_fewer:
         difference, ci = -difference, ci and (-ci[1], -ci[0])
-    size = f"{points(difference)} points{' fewer' if kind == 'worse' else ''}"
+    size = f"{points(difference)} points{' fewer' if is_fewer else ''}"
     size += f" ({points(ci[0])} to {points(ci[1])})" if ci else f" (interval {NOT_MEASURED})"
     said = f"{capital(first)} is {kind} than {second}"
     if kind == "no evidence":
         said = f"There is no evidence of a difference between {first} and {second}"
+    elif kind in ("differs", "open"):
+        but = ", but another seed would do as much" if kind == "differs" else ""
+        said = f"{capital(first)} differs from {second}{but}"
     evidence = f"exact McNemar {p_value(test.p)}{correction}"
     return f"{said}: {size} on the same {images:,} test images; {evidence}."
 

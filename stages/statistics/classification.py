@@ -9,6 +9,28 @@ from stages.statistics.intervals import wilson
 
 BINS = 15  # as Guo et al., 2017, and most tables since
 LOWEST_PROBABILITY = 1e-15  # so that a probability of 0 or 1 has log-odds
+# Measures that a temperature changes.
+CALIBRATED = ("log_loss", "brier", "ece", "adaptive_ece", "calibration_slope")
+
+# Labels int [n], and probabilities float [n, classes] of the same images.
+Predicted = tuple[np.ndarray, np.ndarray]
+
+
+def training_metrics(train: Predicted, validation: Predicted) -> dict[str, dict[str, float]]:
+    """What a stage that trains a model measures, by split.
+
+    The temperature is chosen on the validation images, so that what it changes is not measured
+    there.
+
+    Returns:
+        All measures of `classification_metrics` on the training images, and those which are not in
+        `CALIBRATED` on the validation images.
+    """
+    measured = classification_metrics(*validation)
+    return {
+        "train": classification_metrics(*train),
+        "validation": {name: measured[name] for name in measured if name not in CALIBRATED},
+    }
 
 
 def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:

@@ -176,7 +176,7 @@ class GateParams(Section):
     Attributes:
         floors: the least that a model must reach on the test images, by model and measure.
         ceilings: the most that an error may be, by model and measure.
-        alpha: level of the tests whether a loss is real, corrected over the models (Holm, 1979).
+        alpha: level of the tests whether a loss is real, corrected over the models.
         max_accuracy_loss: a real loss of accuracy is let pass up to this.
         max_brier_rise: a real rise of the Brier score is let pass up to this.
     """

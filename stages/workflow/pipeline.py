@@ -49,8 +49,12 @@ class LockEntry:
     @functools.cached_property
     def key(self) -> str:
         """Names the computation by its content: md5, 32 hex digits, of all but the command."""
-        content = [self.stage, self.params, self.deps, self.outs]
-        return md5_of(json.dumps(content, sort_keys=True, default=str).encode())
+        return _key_of([self.stage, self.params, self.deps, self.outs])
+
+    @property
+    def inputs_key(self) -> str:
+        """Names what went in by its content: as `key`, but without what came out."""
+        return _key_of([self.stage, self.params, self.deps])
 
     @property
     def code(self) -> dict[str, str]:
@@ -87,6 +91,10 @@ class Declaration:
 def md5_of(content: bytes) -> str:
     """Hex digest, by which DVC names files."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _key_of(content: list[Any]) -> str:
+    return md5_of(json.dumps(content, sort_keys=True, default=str).encode())
 
 
 def is_code(path: str) -> bool:

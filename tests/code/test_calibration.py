@@ -6,11 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.api import Logit, add_constant
 
+from stages.models.temperature import best_temperature, probabilities
 from stages.statistics.classification import (
     BINS,
+    CALIBRATED,
     calibration_slope,
+    classification_metrics,
     coverage,
     expected_calibration_error,
+    training_metrics,
 )
 
 
@@ -121,3 +125,55 @@ def test_images_of_one_confidence_are_answered_together() -> None:
     labels, probabilities = np.array([1, 1, 0]), of_two([0.9, 0.9, 0.9])
     assert coverage(labels, probabilities, 0.99) == 0.0
     assert coverage(labels, probabilities, 2 / 3) == 1.0
+
+
+def scores_of(slope: float, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of a model that is `1 / slope` times as sure as it should be, and labels."""
+    labels, of_classes = drawn(slope, n, seed)
+    return np.log(of_classes), labels
+
+
+@pytest.mark.parametrize("slope", [0.3, 1.0, 4.0])
+def test_the_temperature_is_the_one_that_is_true(slope: float) -> None:
+    scores, labels = scores_of(slope, 20_000)
+    temperature = best_temperature(scores, labels)
+    assert temperature == pytest.approx(1 / slope, rel=0.05)
+    calibrated = probabilities(scores, temperature)
+    np.testing.assert_array_equal(calibrated.argmax(axis=1), scores.argmax(axis=1))
+    fresh, others = scores_of(slope, 20_000, seed=1)
+    found = calibration_slope(others, probabilities(fresh, temperature))
+    assert found == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("n", [2, 20, 200])
+def test_a_few_images_that_are_all_right_do_not_make_a_model_infinitely_sure(n: int) -> None:
+    labels = np.arange(n) % 2
+    scores = np.where(labels[:, None] == [0, 1], 3.0, -3.0)
+    # Platt's targets: as sure as n / 2 images of a class allow.
+    wanted = (n / 2 + 1) / (n / 2 + 2)
+    confidence = probabilities(scores, best_temperature(scores, labels)).max(axis=1)
+    np.testing.assert_allclose(confidence, wanted, rtol=1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 4), st.floats(-4, 4))
+def test_the_temperature_never_raises_the_loss_by_much(
+    seed: int, n_classes: int, log_scale: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    scores = np.exp(log_scale) * generator.normal(size=(400, n_classes))
+    labels = np.arange(400) % n_classes
+
+    def log_loss(temperature: float) -> float:
+        return float(-np.log(probabilities(scores, temperature)[np.arange(400), labels]).mean())
+
+    assert log_loss(best_temperature(scores, labels)) <= log_loss(1.0) + 1e-3
+
+
+def test_what_the_temperature_was_chosen_on_is_not_measured_there() -> None:
+    train, validation = drawn(1.0, 300), drawn(1.0, 100, seed=1)
+    measured = training_metrics(train=train, validation=validation)
+    assert measured["train"] == classification_metrics(*train)
+    everything = classification_metrics(*validation)
+    assert everything.keys() - measured["validation"].keys() == {*CALIBRATED}
+    assert measured["validation"].items() <= everything.items()

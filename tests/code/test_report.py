@@ -99,9 +99,8 @@ def measure_everything() -> None:
             "images": {"test": 100, "without_near_duplicates": 96, "robustness": 60},
         },
     )
-    spread = {"mean": 0.8, "std": 0.01, "min": 0.79, "max": 0.81}
-    accuracies = {f"{split}_accuracy": spread for split in ("train", "validation", "test")}
-    write("metrics/seeds.json", {"cnn": {"n": 5, **accuracies}})
+    seeds = [f"cnn,{n},{'0' * 32},{f'{0.79 + n / 100},' * 3}0.1\n" for n in range(3)]
+    write("metrics/seeds.csv", SEEDS_HEADER + "".join(seeds))
     audit = {"images": 200, "flagged": 7, "out_of_fold_accuracy": 0.9}
     write("metrics/audit_labels.json", audit)
     header = "rank,split,index,label,suggested,label_probability,suggested_probability\n"
@@ -114,6 +113,9 @@ def measure_everything() -> None:
     write("dvc.lock", LOCK)
 
 
+SEEDS_HEADER = (
+    "model,seed,computation,train_accuracy,validation_accuracy,test_accuracy,test_brier\n"
+)
 PREDICTIONS_HEADER = "index,actual,baseline,cnn,mobilenet\n"
 LOCK = """\
 schema: '2.0'
@@ -232,6 +234,7 @@ def test_what_was_measured_stands_there_as_measured() -> None:
         assert "81.0 % (+1.0)" in said
         assert "50.0 % (−30.0)" in said
         assert "80.00 ± 1.00 %" in said
+        assert "3 (3 stale)" in said
         assert "50 (100.0 %)" in said
         assert "on the first 60 test images" in said
         assert "1.500" in said
@@ -252,6 +255,32 @@ def test_the_chosen_model_is_the_best_by_the_setting() -> None:
     Path("params.yaml").write_text(params.replace("validation.accuracy\n", "validation.roc_auc\n"))
     assert Measurements().chosen.name == "baseline"
     assert "# Model card: least squares, gray pixels" in page_and_card()[1]
+
+
+@pytest.mark.usefixtures("project")
+def test_what_looks_at_the_test_images_is_said_and_what_it_costs() -> None:
+    page, card = page_and_card()
+    for said in (Outline(page).words, words_of(card)):
+        assert "Acceptance looks at the test images: the gate in CI" in said
+        # √(0.8 · 0.2 / 100) is 4 points, and the expected maximum of ten is 1.54 of them.
+        assert "on 100 test images has a standard error of 4.0 points" in said
+        assert "look up to 6.2 points better than it is" in said
+        assert "a temperature that was fitted on the validation images" in said
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_said"),
+    [("", "", True), ("seed: 0", "seed: 1", False), ("[automobile,", "[cat,", False)],
+)
+@pytest.mark.usefixtures("project")
+def test_the_cnn_is_said_to_be_flattered_by_the_split_that_flatters_it(
+    before: str, now: str, is_said: bool
+) -> None:
+    measure_everything()
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace(before, now))
+    page, card = page_and_card()
+    for said in (Outline(page).words, words_of(card)):
+        assert ("The CNN's 80.0 % of the validation images flatter it" in said) == is_said
 
 
 @pytest.mark.parametrize(
@@ -316,6 +345,19 @@ def test_odd_names_are_text_and_never_markup() -> None:
     for table in tables:
         rows = table.split("</table>")[0].split("<tr>")[1:]
         assert len({row.count("</td>") + row.count("</th>") for row in rows}) == 1
+
+
+@pytest.mark.usefixtures("project")
+def test_the_results_end_with_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["results"])
+    *table, compare_runs, try_it, compare = capsys.readouterr().out.splitlines()
+    assert any("MobileNetV2" in line for line in table)
+    targets = re.findall("make ([a-z]+)", compare_runs + compare)
+    makefile = (ROOT / "Makefile").read_text()
+    assert len(targets) == 2
+    assert all(f"\n{target}: " in makefile for target in targets)
+    assert "dvc exp run -S cnn.default.epochs=" in try_it
+    assert max(map(len, (compare_runs, try_it, compare))) <= 80
 
 
 @pytest.mark.usefixtures("project")
@@ -452,16 +494,18 @@ def replace(path: str, content: Any) -> Callable[[], None]:
         (replace("metrics/train_cnn.json", '{"train": {"accuracy": NaN}}'), "is not finite"),
         (replace("metrics/train_cnn.json", {"train": {"accuracy": "x"}}), "'x' is no number"),
         (
-            replace("metrics/seeds.json", {"cnn": {"n": 5}}),
-            "cnn.validation_accuracy.mean: is missing",
+            replace("metrics/seeds.csv", f"{SEEDS_HEADER}cnn,0,x,0.9,0.9\n"),
+            "seeds.csv: line 2: is c",
         ),
-        (replace("metrics/seeds.json", {"svm": {"n": 1}}), "metrics/seeds.json: svm: is no model"),
         (replace("metrics/label_issues.csv", "rank,split\n"), "label_issues.csv: has no column"),
         (replace("metrics/predictions.csv", f"{PREDICTIONS_HEADER}0,a,b\n"), "line 2: is"),
         (replace("metrics/figures/x.png", "no picture"), "metrics/figures/x.png: is no picture"),
         (replace("dvc.lock", "stages:\n  prepare:\n    outs: 3\n"), "dvc.lock: is not a lock file"),
         (lambda: Path("dvc.lock").write_bytes(b"\xff\xfe"), "dvc.lock: is not YAML"),
-        (lambda: Path("metrics/seeds.json").write_bytes(b"\xff"), "seeds.json: is not JSON"),
+        (
+            lambda: Path("metrics/seeds.csv").write_bytes(b"\xff\n1"),
+            "seeds.csv: line 2: is cut off",
+        ),
         (replace("params.yaml", "data: 1\n"), "params.yaml: sources: is missing"),
     ],
 )

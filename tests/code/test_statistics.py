@@ -11,7 +11,8 @@ from scipy.stats import binomtest, bootstrap, ttest_1samp, ttest_rel
 from sklearn.metrics import brier_score_loss
 from statsmodels.stats.multitest import multipletests
 
-from stages.models.network import output_units, probabilities
+from stages.models.network import class_scores, output_units
+from stages.models.temperature import probabilities
 from stages.statistics.classification import classification_metrics
 from stages.statistics.intervals import wilson
 from stages.statistics.paired import (
@@ -162,7 +163,7 @@ LOGITS = st.floats(-1e6, 1e6, width=32)
 @given(npst.arrays(np.float32, npst.array_shapes(min_dims=2, max_dims=2), elements=LOGITS))
 @example(np.array([[0, 1e-45, 0]], np.float32))
 def test_probabilities_sum_to_one_whatever_a_network_says(logits: np.ndarray) -> None:
-    found = probabilities(logits)
+    found = probabilities(class_scores(logits), 1.0)
     n_classes = 2 if logits.shape[1] == 1 else logits.shape[1]
     assert found.shape == (len(logits), n_classes)
     assert found.dtype == np.float64
@@ -176,7 +177,8 @@ def test_probabilities_sum_to_one_whatever_a_network_says(logits: np.ndarray) ->
 
 def test_a_single_unit_speaks_for_the_second_class() -> None:
     assert [output_units(n) for n in (2, 3, 10)] == [1, 3, 10]
-    found = probabilities(np.array([[-2.0], [0.0], [np.log(3.0)]], np.float32))
+    logits = np.array([[-2.0], [0.0], [np.log(3.0)]], np.float32)
+    found = probabilities(class_scores(logits), 1.0)
     np.testing.assert_allclose(found[1:], [[0.5, 0.5], [0.25, 0.75]], rtol=1e-6)
     assert found[0].argmax() == 0
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,10 @@ from rich.console import Console
 from stages.__main__ import main
 from stages.data.files import write_arrays
 from stages.results.markdown import MARKER
+from stages.results.seeds import MEASURES, SEEDS
+from stages.tracking.receipts import Receipt, write_receipt
 from stages.workflow.revisions import workspace
+from tests.pipeline.conftest import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 1000
@@ -63,7 +66,11 @@ class State:
     )
     classes: tuple[str, str] = ("automobile", "truck")
     params: dict[str, Any] = field(
-        default_factory=lambda: {"cnn": {"epochs": 5, "seed": 0}, "gate": copied(GATE)}
+        default_factory=lambda: {
+            "cnn": {"epochs": 5, "seed": 0},
+            "mobilenet": {"seed": 0},
+            "gate": copied(GATE),
+        }
     )
     keras: str = "3.15.1"
     code: str = "def train(): ...\n"
@@ -117,8 +124,29 @@ class State:
                     "outs": listed(outs),
                 },
                 "draw": {"deps": [], "outs": listed({"metrics/figures": pictures})},
+                "train_baseline": {},
+                "finetune_mobilenet": {
+                    "params": {"params.yaml": {"mobilenet": self.params.get("mobilenet", {})}}
+                },
             }
         )
+
+
+CLOSE = (0.899, 0.900, 0.901)  # one standard deviation is 0.1 points
+APART = (0.89, 0.90, 0.91)  # 1 point
+
+
+def write_seeds(*accuracies: float, first: int = 0) -> None:
+    """Write seeds of both networks that are of the results which are there."""
+    rows = []
+    for model, stage in (("cnn", "train_cnn"), ("mobilenet", "finetune_mobilenet")):
+        entry = workspace().lock[stage]
+        for seed, accuracy in enumerate(accuracies, start=first):
+            params = entry.params | {f"{model}.seed": seed}
+            measures = dict.fromkeys(MEASURES[:3], accuracy) | {MEASURES[3]: 0.9 - accuracy}
+            key = replace(entry, params=params).inputs_key
+            rows.append({"model": model, "seed": seed, "computation": key, **measures})
+    pd.DataFrame(rows).to_csv(SEEDS, index=False)
 
 
 def write_lock(stages: dict[str, Any]) -> None:
@@ -159,6 +187,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         git("config", "user.name", "Test")
         git("config", "user.email", "test@example.invalid")
         State().write()
+        write_seeds(*CLOSE)
         commit("results of main")
         git("switch", "--quiet", "--create", "change")
     return folder
@@ -270,6 +299,162 @@ def test_probabilities_that_got_worse_are_seen_where_all_predictions_are_the_sam
     assert (said.verdict("cnn", "brier")["verdict"], said.code) == ("worse", 1)
     (broken,) = [r for r in said.json["check"]["rules"] if r["outcome"] == "broken"]
     assert broken["name"] == "gate.max_brier_rise, cnn"
+
+
+# Another seed.
+
+
+def test_a_loss_that_another_seed_would_do_as_well_is_told_and_passes(compare: Compare) -> None:
+    git("switch", "--quiet", "main")
+    write_seeds(*APART)
+    commit()
+    worse_cnn(lost=40).write()
+    found = compare("HEAD", "--format", "json")
+    assert found.code == 0
+    for measure, std in (("accuracy", 0.01), ("brier", 0.01)):
+        verdict = found.verdict("cnn", measure)
+        assert verdict["verdict"] == "differs"
+        seeds = verdict["another_seed"]
+        assert seeds["std"] == pytest.approx(std)
+        assert seeds["needed"] == pytest.approx(4.302653 * std * 2**0.5)  # t of 2 degrees
+        assert (seeds["difference"], seeds["seeds"]) == (verdict["difference"], [3, 0])
+    said = compare("HEAD").out
+    for text in (
+        "3 models: 1 differs, 2 same; gate passed",
+        "The CNN in the workspace differs from the CNN at HEAD, but another seed would do as much",
+        ": 4.0 points fewer",
+        "Another seed moves it by ± 1.0 points (3 seeds at HEAD); it takes more than 6.1 points.",
+        "The Brier score of the CNN differs, but another seed would do as much: 0.0730 →",
+        "by ± 0.0100 (3 seeds at HEAD); it takes more than 0.0608.",
+        "6.1 needed",
+    ):
+        assert text in said, text
+    (rule,) = [
+        each
+        for each in found.json["check"]["rules"]
+        if each["name"] == "gate.max_accuracy_loss, cnn"
+    ]
+    assert rule["outcome"] == "kept"
+    assert "a loss of 0.0400, and another seed would do as much" in rule["sentence"]
+
+
+def test_two_models_that_are_trained_anew_share_the_level(compare: Compare) -> None:
+    state = worse_cnn(lost=40)
+    state.write()
+    alone = compare("main", "--format", "json").verdict("cnn")["another_seed"]["needed"]
+    state.wrong["baseline"] = set(range(200))  # which no seed changes
+    state.write()
+    assert compare("main", "--format", "json").verdict("cnn")["another_seed"]["needed"] == alone
+    state.wrong["mobilenet"] = set(range(29))
+    state.write()
+    needed = compare("main", "--format", "json").verdict("cnn")["another_seed"]["needed"]
+    assert needed == pytest.approx(6.205347 * 0.001 * 2**0.5)  # t at 0.025
+
+
+def test_a_model_without_a_seed_needs_none(compare: Compare) -> None:
+    state = State()
+    state.wrong["baseline"] = set(range(340))
+    state.write()
+    said = compare("main")
+    assert said.code == 1
+    assert "baseline in the workspace is worse than" in said.out
+    assert "0 images turned right and 40 wrong. It is the same with every seed." in said.out
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (Path(SEEDS).unlink, ""),
+        (lambda: write_seeds(0.9), ""),
+        (
+            lambda: write(SEEDS, "model,seed,test_accuracy\ncnn,0,0.9\ncnn,1,0.9\n"),
+            "metrics/seeds.csv: stale are cnn (2 of 2), of other code",
+        ),
+        (
+            lambda: write(SEEDS, Path(SEEDS).read_text().replace("cnn,1,", "cnn,1")),
+            "metrics/seeds.csv: line 3: is cut off or not as such lines are; run `make seeds`",
+        ),
+    ],
+)
+def test_without_seeds_the_question_is_open_and_a_loss_counts(
+    compare: Compare, spoil: Callable[[], Any], told: str
+) -> None:
+    git("switch", "--quiet", "main")
+    spoil()
+    commit()
+    worse_cnn(lost=40).write()
+    said = compare("HEAD")
+    assert said.code == 1
+    for text in (
+        "3 models: 1 open, 2 same; gate FAILED (2 of 8 rules)",
+        "The CNN in the workspace differs from the CNN at HEAD: 4.0 points fewer",
+        "Whether another seed would do as much is open: metrics/seeds.csv has fewer than two ",
+        "seeds of these results; run `make seeds`.",
+        "a loss of 0.0400, which counts, as no seeds tell what another would do, more than 0.005",
+        f"WARNING: At HEAD: {told}" * bool(told),
+    ):
+        assert text in said.out, text
+    assert compare("HEAD", "--format", "json").verdict("cnn")["another_seed"] is None
+    worse_cnn(lost=0, won=40).write()
+    assert compare("HEAD").code == 0  # a gain needs no seeds to pass
+
+
+def test_seeds_of_the_head_answer_where_those_of_the_base_are_stale(compare: Compare) -> None:
+    state = worse_cnn(lost=40)
+    state.params["cnn"]["epochs"] = 2
+    state.write()
+    found = compare("main", "--format", "json")
+    assert found.verdict("cnn")["another_seed"]["seeds"] == [3, 0]
+    note = "In the workspace: metrics/seeds.csv: stale are cnn (3 of 3), of other code, settings or"
+    assert any(each.startswith(note) for each in found.json["notes"])
+    write_seeds(*APART)
+    commit()
+    state = worse_cnn(lost=0)
+    state.params["cnn"]["epochs"] = 9
+    state.write()
+    seeds = compare("HEAD", "--format", "json")
+    assert seeds.verdict("cnn")["another_seed"]["seeds"] == [3, 0]
+    turned = compare("workspace", "HEAD", "--format", "json")
+    assert turned.verdict("cnn")["another_seed"]["seeds"] == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "first", "verdict", "said"),
+    [
+        # Each seed loses a point and a half, give or take 0.05.
+        ((0.8845, 0.885, 0.8855), 0, "worse", "in pairs, the mean differs by −1.5 points; it t"),
+        ((0.884, 0.885, 0.886), 5, "worse", "3 seeds in the workspace, the mean differs by −1.5 p"),
+        (
+            (0.87, 0.90, 0.90),
+            0,
+            "differs",
+            "mean differs by −1.0 points; it takes more than 4.",
+        ),
+        # The two trainings were bad luck.
+        (
+            (0.91, 0.911, 0.9125),
+            0,
+            "differs",
+            "mean differs by 1.1 points; it takes more than 0.1",
+        ),
+    ],
+)
+def test_where_both_sides_have_seeds_their_means_decide(
+    compare: Compare, accuracies: tuple[float, ...], first: int, verdict: str, said: str
+) -> None:
+    state = worse_cnn(lost=40)
+    state.params["cnn"]["epochs"] = 2
+    state.write()
+    write_seeds(*accuracies, first=first)
+    found = compare("main", "--format", "json").verdict("cnn")
+    assert found["verdict"] == verdict
+    assert found["another_seed"]["is_paired"] == (first == 0)
+    assert found["another_seed"]["std"] is None
+    assert said in compare("main").out
+    assert f"{100 * found['another_seed']['needed']:.1f} needed" in compare("main").out
+
+
+# Rules.
 
 
 def with_gate(**rules: Any) -> State:
@@ -429,6 +614,7 @@ def test_a_base_with_pictures_one_by_one_and_without_libraries_is_compared(
     Path("libraries.yaml").unlink()
     old = LOCK.read_text().replace('"metrics/figures"', '"metrics/figures/accuracy.png"')
     LOCK.write_text(re.sub(r"\w+\.dir", md5_of("a picture"), old))
+    Path(SEEDS).unlink()
     base = commit("before pictures had a folder and libraries a file")
     State().write()
     said = compare(base, "--format", "json")
@@ -644,7 +830,8 @@ def test_the_json_keeps_the_names_that_are_documented(compare: Compare) -> None:
         *("metrics", "check", "notes"),
     }
     keys = {
-        "models": "model measure verdict base head difference difference_ci p corrected_p",
+        "models": "model measure verdict base head difference difference_ci p corrected_p "
+        "another_seed",
         "stages": "stage change code data settings same_outputs",
         "flips": "model index actual base head to_right",
         "metrics": "file name base head difference",
@@ -652,10 +839,12 @@ def test_the_json_keeps_the_names_that_are_documented(compare: Compare) -> None:
     for name, expected in keys.items():
         assert " ".join(found[name][0]) == expected
     assert set(found["models"][0]["base"]) == {"value", "ci"}
+    seeds = next(each["another_seed"] for each in found["models"] if each["model"] == "cnn")
+    assert " ".join(seeds) == "difference needed std seeds is_paired"
     assert set(found["check"]) == {"of", "status", "remark", "rules", "loosened"}
     assert {tuple(rule) for rule in found["check"]["rules"]} == {("name", "outcome", "sentence")}
     documented = (ROOT / "docs/compare.md").read_text()
-    for name in [*found, *found["check"], *" ".join(keys.values()).split()]:
+    for name in [*found, *found["check"], *" ".join(keys.values()).split(), *seeds]:
         assert f"`{name}`" in documented, name
 
 
@@ -729,15 +918,44 @@ def test_photos_that_turned_are_drawn_where_there_are_photos(
 # Computed again elsewhere.
 
 
-def test_metrics_computed_again_may_be_off_by_what_a_cpu_does_and_no_more(compare: Compare) -> None:
-    worse_cnn(lost=15).write()
+def note_computed(*stages: str) -> None:
+    """Leave the receipts that these stages would have left."""
+    for stage in stages:
+        entry = workspace().lock[stage]
+        write_receipt(Receipt(entry.key, "", stage, 0.0, 1.0, 0.0, [], entry.outs))
+
+
+def test_what_was_only_checked_out_is_not_reproduced(compare: Compare) -> None:
+    worse_cnn(lost=1).write()
+    note_computed("train_cnn", "evaluate")
+    git("checkout", "--quiet", "--", ".")  # these receipts are of other results
+    note_computed("draw")  # and this one of a stage without metrics
+    said = compare("HEAD", "--reproduced")
+    assert said.code == 1
+    assert "NOT reproduced: no metric was computed here; run `make repro`" in said.out
+    note_computed("evaluate")
     said = compare("HEAD", "--reproduced")
     assert said.code == 0
-    assert "reproduced: all of 10 metrics agree within the tolerances" in said.out
+    assert "all of 10 metrics: 2 of 3 stages were computed here" in said.out
+
+
+def test_a_clone_reproduces_once_its_pipeline_has_run(tiny: Project) -> None:
+    command = ("-m", "stages", "compare", "HEAD", "--reproduced")
+    assert "no metric was computed here" in tiny.python(*command, check=False).stdout
+    tiny.run("dvc", "repro", "--force", "--single-item", "train_baseline")
+    assert "1 of 4 stages were computed here" in tiny.python(*command).stdout
+
+
+def test_metrics_computed_again_may_be_off_by_what_a_cpu_does_and_no_more(compare: Compare) -> None:
+    worse_cnn(lost=15).write()
+    note_computed("train_cnn", "evaluate", "draw")
+    said = compare("HEAD", "--reproduced")
+    assert said.code == 0
+    assert "Reproduced within the tolerances, all of 10 metrics: 3 of 3 stages were" in said.out
     worse_cnn(lost=25).write()
     said = compare("HEAD", "--reproduced")
     assert said.code == 1
-    assert "NOT reproduced: 1 of 10 metrics differ by more than is allowed" in said.out
+    assert "NOT reproduced, 1 of 10 metrics differ by more than is allowed" in said.out
     assert "metrics/evaluate.json: cnn.accuracy: 0.9 → 0.875, 0.025 apart; up to 0.02" in said.out
     values = json.loads(EVALUATION.read_text())
     values["images"]["test"] += 1

@@ -11,6 +11,7 @@ import pytest
 
 from stages.__main__ import STAGES
 from stages.models.loading import load_model
+from stages.statistics.classification import CALIBRATED
 from tests.pipeline.conftest import Project, run_all_stages
 
 MakeClone = Callable[[], Project]
@@ -41,9 +42,23 @@ def test_three_models_are_measured_with_every_measure(finished_project: Project)
         assert set(of_model) == MEASURES | {"accuracy_without_near_duplicates", "robustness"}
         assert len(of_model["robustness"]) == 9
     for stage in TRAINING:
-        for split in json.loads((metrics / f"{stage}.json").read_text()).values():
-            # Few training images may be separated without a mistake: then no slope is the best.
-            assert MEASURES - set(split) <= {"calibration_slope"}
+        of_stage = json.loads((metrics / f"{stage}.json").read_text())
+        # Few training images may be separated without a mistake: then no slope is the best.
+        assert MEASURES - set(of_stage["train"]) <= {"calibration_slope"}
+        assert set(of_stage["validation"]) == MEASURES - {*CALIBRATED}
+
+
+def test_six_accuracies_are_what_dvc_shows(finished_project: Project) -> None:
+    metrics = finished_project.folder / "metrics"
+    tested = json.loads((metrics / "evaluate.json").read_text())
+    validated = (json.loads((metrics / f"{s}.json").read_text())["validation"] for s in TRAINING)
+    expected = [(f"{m}_val", v["accuracy"]) for m, v in zip(MODELS, validated, strict=True)]
+    expected += [(f"{model}_test", tested[model]["accuracy"]) for model in MODELS]
+    # In this order, as those which a setting is chosen by come first in `dvc exp show`.
+    assert [*json.loads((metrics / "summary.json").read_text()).items()] == expected
+    told = finished_project.run("dvc", "metrics", "show").stdout
+    assert "mobilenet_test" in told
+    assert max(map(len, told.splitlines())) < 120
 
 
 def test_models_are_compared_on_the_same_images(finished_project: Project) -> None:

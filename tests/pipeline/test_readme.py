@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.commands.results import readme_with_tables
+from stages.commands.results import pages_with_tables
 from tests.committed import clone_of_head
 from tests.pipeline.conftest import ROOT, Project
 
@@ -15,7 +15,8 @@ def test_the_committed_tables_are_those_of_the_committed_metrics(
 ) -> None:
     committed = clone_of_head(tmp_path / "committed")
     monkeypatch.chdir(committed)
-    assert (committed / "README.md").read_text() == readme_with_tables()
+    for path, text in pages_with_tables().items():
+        assert path.read_text() == text
 
 
 def test_the_picture_of_the_pipeline_is_the_pipeline(finished_project: Project) -> None:

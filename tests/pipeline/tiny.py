@@ -118,7 +118,7 @@ def train_baseline(params, log_epoch):
     stored = StoredModel(
         "baseline",
         CLASSES,
-        {"sharpness": 1.0},
+        {"temperature": 1.0},
         {
             "weights": weights,
             "intercept": np.array([0.5, -0.5]),

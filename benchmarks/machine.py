@@ -1,0 +1,20 @@
+"""On which machine and at which revision a benchmark was run."""
+
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+CPUS = Path("/proc/cpuinfo")  # of Linux; elsewhere Python knows the name
+
+
+def measured_on() -> dict[str, Any]:
+    """`machine` (processor, kind, cores), and `revision`, with -dirty if it was changed."""
+    named = re.search(r"model name\s*: (.+)", CPUS.read_text()) if CPUS.exists() else None
+    processor = named[1] if named else platform.processor()
+    machine = {"machine": platform.machine(), "cores": os.cpu_count()}
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+    revision = subprocess.check_output(command, text=True).strip()  # Git's own
+    return {"machine": {"processor": processor, **machine}, "revision": revision}

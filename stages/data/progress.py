@@ -1,0 +1,39 @@
+"""Progress of long work: a bar on a terminal; elsewhere, as in a log of CI, now and then a line."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+SECONDS = 30.0  # between two lines, whatever they are about
+
+
+class Progress:
+    """Shows how much of some work is done, until it is closed."""
+
+    _last_line = time.monotonic()
+
+    def __init__(self, title: str, total: int, unit: str) -> None:
+        """Name the work, and how much there is of what."""
+        self._title, self._total, self._unit = title, total, unit
+        self._done = 0
+        self._bar = tqdm(total=total, desc=title, unit=f" {unit}", disable=None, leave=False)
+
+    def update(self, more: int) -> None:
+        """So much more is done."""
+        self._done += more
+        self._bar.update(more)
+        now = time.monotonic()
+        if self._bar.disable and now - Progress._last_line >= SECONDS:
+            Progress._last_line = now
+            line = f"{self._title}: {self._done:,} of {self._total:,} {self._unit}"
+            print(line, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the bar away until there is more, as a line is about to be printed."""
+        self._bar.clear()
+        Progress._last_line = time.monotonic()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
