@@ -1,7 +1,7 @@
 """Show the runs in the browser, after a sync, so that they are complete.
 
-Prints links to the models side by side, to the experiments and to the registered model, and serves
-the project's own database, on this machine only unless another host is asked for. Where
+Prints links to the three models, the experiments, the models side by side and the registered model,
+and serves the project's own database, on this machine only unless another host is asked for. Where
 MLFLOW_TRACKING_URI names a server, that one has the pages, and the links are to it.
 """
 
@@ -19,7 +19,8 @@ from stages.tracking import environment
 
 LOOPBACK = "127.0.0.1"
 PORTS_TRIED = 100
-PRIVATE = ("10.*", "172.*", "192.168.*")  # addresses of machines in networks of one's own
+# Addresses of machines in networks of one's own (RFC 1918).
+PRIVATE = ("10.*", "172.1[6-9].*", "172.2?.*", "172.3[01].*", "192.168.*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +55,10 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
         )
         names = ("localhost", LOOPBACK, options.host, socket.gethostname(), socket.getfqdn())
-        hosts = [*(host for name in names for host in (name, f"{name}:*")), *PRIVATE]
+        hosts = [*(f"{name}:{port}" for name in dict.fromkeys(names)), *PRIVATE]
         os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", ",".join(hosts))
+        origins = ",".join(f"http://{host}" for host in hosts)  # of what the pages themselves ask
+        os.environ.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", origins)
     print("the pages are there in a few seconds; end with Ctrl-C", flush=True)
     arguments = (
         *("--host", options.host, "--port", str(port)),

@@ -89,12 +89,14 @@ def links(address: str, models: Sequence[str], registered: Sequence[str]) -> dic
         registered: names of registered models.
     """
     experiment, kind = store.experiment_id(), {"workflowType": "machine_learning"}
-    runs = {"runs": json.dumps(list(models)), "experiments": json.dumps([experiment])}
-    pages = {"the models side by side": ("compare-runs", runs | kind)} if models else {}
-    pages["the experiments"] = (
-        f"experiments/{experiment}/runs",
-        {"viewStateShareKey": EXPERIMENTS} | kind,
-    )
+    table = f"experiments/{experiment}/runs"
+    pages = {
+        "the three models": (table, {"viewStateShareKey": MODELS} | kind),
+        "the experiments": (table, {"viewStateShareKey": EXPERIMENTS} | kind),
+    }
+    if models:
+        runs = {"runs": json.dumps(list(models)), "experiments": json.dumps([experiment])}
+        pages["all about the models, side by side"] = ("compare-runs", runs | kind)
     for name in registered:
         pages[f"the registered model {name}"] = (f"models/{urllib.parse.quote(name)}", kind)
     return {

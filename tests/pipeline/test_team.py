@@ -59,8 +59,10 @@ def test_two_people_see_each_others_runs_and_do_not_collide(
             assert run_id in shown
             figures = client.download_artifacts(run_id, "figures", str(project.folder))
             assert (Path(figures) / "weights.png").exists()
+        for project in people:  # what was made twice is gone: summaries lead to the other ones
+            project.python("-m", "stages", "sync", **at_server)
         said = both(people, Project.python, "-m", "stages", "sync", **at_server)
         assert all("nothing to do" in each for each in said), said
         shown = people[0].python("-m", "stages", "ui", **at_server).stdout
-        assert f"the models side by side: {uri}/#/compare-runs?runs=" in shown
         assert f"the experiments: {uri}/#/experiments/{experiment.experiment_id}/runs?view" in shown
+        assert f"side by side: {uri}/#/compare-runs?runs=" in shown
