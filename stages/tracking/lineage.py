@@ -1,7 +1,7 @@
 """Where a result comes from: from a file's md5 to the run, the revision, the params, code and data.
 
 Two witnesses are heard, and what either does not know is said: the dvc.lock of every revision, and
-the runs in MLflow, whose tags hold the md5 of all that went in and came out.
+the runs in MLflow, which hold the md5 of all that went in and came out.
 """
 
 import json
@@ -23,11 +23,11 @@ from stages.tracking.outputs import (
 )
 from stages.tracking.store import Run
 from stages.tracking.sync import runs_by_key
-from stages.workflow.pipeline import LockEntry
+from stages.workflow.pipeline import LockEntry, md5_of_json
 from stages.workflow.revisions import SHORT, Revision, workspace
 
 MOST_SHOWN = 5  # revisions in a line
-NO_CODE = tags.hash_of_code({})
+NO_CODE = md5_of_json({})
 
 
 class Lineage:

@@ -11,7 +11,7 @@ not: an entry of dvc.lock is a computation, and its run holds what the entry nam
     outs that are CSV       -> artifacts, and of a table with epochs metrics with a step for each
     outs that are models    -> a model that can be served, the very file inside
     deps that are datasets  -> datasets
-    md5 of deps and outs    -> tags `dep.PATH` and `out.PATH`
+    md5 of data and outs    -> tags `dep.PATH` and `out.PATH`
     md5 of the code         -> one tag `code`, and the list of its files as an artifact
     the command             -> the run's source
     md5 of the whole entry  -> the tag `dvc.record`, set last: a run that has it is complete
@@ -37,7 +37,7 @@ from stages.tracking.outputs import content_of
 from stages.tracking.receipts import Receipt, find_receipts
 from stages.tracking.served_model import is_model, log_model
 from stages.tracking.store import Run
-from stages.workflow.pipeline import LockEntry, flattened
+from stages.workflow.pipeline import LockEntry, flattened, md5_of_json
 from stages.workflow.revisions import Revision
 
 FOLDERS = {".png": "figures", ".csv": "tables"}  # of a run's artifacts, by a file's suffix
@@ -58,7 +58,7 @@ def start_run(entry: LockEntry, seen: Mapping[str, str], computation: str, start
     named = {
         tags.STAGE: entry.stage,
         tags.COMPUTATION: computation,
-        tags.CODE: tags.hash_of_code(entry.code),
+        tags.CODE: md5_of_json(entry.code),
         **{f"{tags.DEP}{path}": md5 for path, md5 in entry.data.items()},
         **seen,
     }

@@ -7,7 +7,6 @@ content like these, by its tag `dvc.summary`; one whose content no revision has 
 by the clone that made it.
 """
 
-import json
 import socket
 import time
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from stages.tracking import mirror, notes, store, tags
 from stages.tracking.environment import project_root
 from stages.tracking.outputs import content_of
 from stages.tracking.store import Run
-from stages.workflow.pipeline import PARAMS_FILE, PIPELINE_FILE, flattened, md5_of
+from stages.workflow.pipeline import PARAMS_FILE, PIPELINE_FILE, flattened, md5_of_json
 from stages.workflow.revisions import Revision
 
 NO_METRICS = (
@@ -30,7 +29,7 @@ def key_of(revision: Revision) -> str:
     """Names a revision by its kind and name and its content, as md5."""
     files = [revision.md5(path) for path in (PARAMS_FILE, PIPELINE_FILE)]
     entries = sorted(entry.key for entry in revision.lock.values())
-    return md5_of(json.dumps([_identity(revision), files, entries], sort_keys=True).encode())
+    return md5_of_json([_identity(revision), files, entries])
 
 
 def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | None = None) -> Run:
@@ -76,12 +75,11 @@ def this_clone() -> str:
 def _identity(revision: Revision) -> dict[str, str]:
     """Tags that say which revision it is; the workspace in which an experiment runs is that."""
     seen = {tags.DIRTY: "false", **tags.of_revision(revision)}
-    if revision.is_workspace and tags.EXPERIMENT in seen:
-        kind, name = "experiment", seen[tags.EXPERIMENT]
-        seen[tags.DIRTY] = "false"  # what differs from its baseline is the experiment
-    else:
-        kind, name = revision.kind, revision.name
-    return {**seen, tags.KIND: kind, tags.REVISION: name}
+    seen |= {tags.KIND: revision.kind, tags.REVISION: revision.name}
+    if revision.is_workspace and (name := seen.get(tags.EXPERIMENT)):
+        # What differs from its baseline is the experiment.
+        seen |= {tags.KIND: "experiment", tags.REVISION: name, tags.DIRTY: "false"}
+    return seen
 
 
 def _fits(revision: Revision) -> bool:

@@ -1,14 +1,12 @@
 """Tags of runs: by them a run is found again, and tied to revisions and to its process."""
 
-import json
 import socket
-from collections.abc import Mapping
 
 import psutil
 
 from stages.data.errors import UserError
 from stages.tracking.environment import dvc_experiment
-from stages.workflow.pipeline import LOCK_FILE, md5_of
+from stages.workflow.pipeline import LOCK_FILE
 from stages.workflow.revisions import Revision, path_in_repository, repository
 
 ENTRY = "dvc.record"  # `LockEntry.key`; set last: a run that has it is complete
@@ -24,7 +22,7 @@ EXPERIMENT = "dvc.exp_name"
 BASELINE = "dvc.exp_baseline"
 DEP = "dep."  # and a path: the md5 of the data that were read there
 OUT = "out."  # and of what was written
-CODE = "code"  # `hash_of_code`; the files are listed in the artifact `CODE_LIST`
+CODE = "code"  # `md5_of_json` of `LockEntry.code`, which stands in the artifact `CODE_LIST`
 CODE_LIST = "code.json"
 SUMMARY = "dvc.summary"  # of a summary run, which has no STAGE; set last: it is complete
 KIND = "kind"
@@ -36,11 +34,6 @@ NOTE = "mlflow.note.content"
 SOURCE = "mlflow.source.name"
 SOURCE_TYPE = "mlflow.source.type"
 SOURCE_COMMIT = "mlflow.source.git.commit"
-
-
-def hash_of_code(code: Mapping[str, str]) -> str:
-    """One md5 for the files of code that a computation read, from the md5 of each."""
-    return md5_of(json.dumps(code, sort_keys=True).encode())
 
 
 def of_revision(revision: Revision) -> dict[str, str]:

@@ -49,12 +49,12 @@ class LockEntry:
     @functools.cached_property
     def key(self) -> str:
         """Names the computation by its content: md5, 32 hex digits, of all but the command."""
-        return _key_of([self.stage, self.params, self.deps, self.outs])
+        return md5_of_json([self.stage, self.params, self.deps, self.outs])
 
     @property
     def inputs_key(self) -> str:
         """Names what went in by its content: as `key`, but without what came out."""
-        return _key_of([self.stage, self.params, self.deps])
+        return md5_of_json([self.stage, self.params, self.deps])
 
     @property
     def code(self) -> dict[str, str]:
@@ -93,8 +93,9 @@ def md5_of(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def _key_of(content: list[Any]) -> str:
-    return md5_of(json.dumps(content, sort_keys=True, default=str).encode())
+def md5_of_json(values: Any) -> str:
+    """One md5 for lists and mappings, whatever the order of keys."""
+    return md5_of(json.dumps(values, sort_keys=True, default=str).encode())
 
 
 def is_code(path: str) -> bool:

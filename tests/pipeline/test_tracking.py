@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stages.models.loading import load_model
-from stages.tracking.tags import hash_of_code
+from stages.workflow.pipeline import md5_of_json
 from tests.pipeline.conftest import Project
 
 TRAINING = {
@@ -47,7 +47,7 @@ def test_a_run_has_the_md5_that_dvc_recorded_of_data_as_tags_and_of_code_as_a_li
         assert {k: v for k, v in seen.items() if k.startswith(("dep.", "out."))} == expected
         listed = mlflow.artifacts.load_text(f"runs:/{runs[stage].info.run_id}/code.json")
         assert json.loads(listed) == code
-        assert seen["code"] == hash_of_code(code)
+        assert seen["code"] == md5_of_json(code)
 
 
 def test_the_page_of_a_run_says_what_it_is_and_how_to_make_it_again(
