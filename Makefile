@@ -17,8 +17,8 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro results plots compare reproduced test lint workflows stale smoke photos \
-  hooks sync ui report seeds benchmark pictures lock readme
+.PHONY: help setup repro results plots compare champion reproduced test lint workflows stale smoke \
+  photos hooks sync ui report seeds benchmark pictures lock readme
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ compare: $(INSTALLED) ## say what a change did to the results, and whether it is
 
 reproduced: $(INSTALLED) ## ask that what was computed here has the committed metrics, within tolerances
 	@python -m stages compare HEAD --reproduced $(ARGS)
+
+# make champion REVISION=my-experiment ARGS=--accept-equal
+champion: $(INSTALLED) ## propose a result as the champion in MLflow's registry; exit code 1: refused
+	@python -m stages champion $(if $(REVISION),"$(REVISION)") $(ARGS)
 
 test: $(INSTALLED) ## run all tests: code, data, pipeline
 	pytest

@@ -24,8 +24,8 @@ STAGES = (
     *("finetune_mobilenet", "audit_labels", "evaluate", "draw"),
 )
 COMMANDS = (
-    *("params", "results", "compare", "stale", "sync", "runs", "lineage", "ui", "report", "seeds"),
-    "plots_page",
+    *("params", "results", "compare", "champion", "stale", "sync", "runs", "lineage", "ui"),
+    *("report", "seeds", "plots_page"),
 )
 
 

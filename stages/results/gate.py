@@ -130,7 +130,7 @@ def check_gate(base: Results, head: Results, verdicts: list[Verdict], unpaired: 
     if gate is None:
         remark = f"{PARAMS_FILE} has no section `{GATE}`, so nothing is asked of the results"
         return Check("gate", "none", remark, [], loosened)
-    rules = [_held(limit, head) for limit in limits(gate)]
+    rules = [held(limit, head) for limit in limits(gate)]
     for key, measure in LOSSES.items():
         name, allowed = f"{GATE}.{key}", getattr(gate, key)
         if head.predictions is None:
@@ -146,7 +146,8 @@ def check_gate(base: Results, head: Results, verdicts: list[Verdict], unpaired: 
     return Check("gate", status_of(rules), "", rules, loosened)
 
 
-def _held(limit: Limit, head: Results) -> Rule:
+def held(limit: Limit, head: Results) -> Rule:
+    """Whether results keep to a limit; what cannot be checked is broken."""
     value = head.tested(limit.model, limit.measure)
     if value is None:
         missing = f"{EVALUATION} has no {limit.model}.{limit.measure}"

@@ -13,7 +13,7 @@ MARKER = "<!-- results-of-a-change -->"  # the first line; CI finds its comment 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST_TABLE = 150  # rows; a comment on GitHub holds 65,536 characters
 SHOWN_RULES = 30
-MARKS = {"worse": "🔴", "better": "🟢", "not compared": "⚠️"}
+MARKS = {"worse": "🔴", "better": "🟢", "open": "⚠️", "not compared": "⚠️"}
 OTHER_MARK = "⚪"
 SIGNS = re.compile(r"([\\`*_{}\[\]#|~<>&])")
 

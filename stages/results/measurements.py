@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from stages.data.errors import UserError
-from stages.models.names import MODELS, ModelNames, best, noun_of
+from stages.models.names import MODELS, ModelNames, noun_of
 from stages.results.predictions import PREDICTIONS, table_in
 from stages.results.reading import EVALUATION, read_results
 from stages.results.seeds import SEEDS, by_model, is_fresh, spread
@@ -137,12 +137,8 @@ class Measurements:
     @cached_property
     def chosen(self) -> Model:
         """The best model by `registry.select_by`."""
-        by = self.params.registry.select_by
-        values = {
-            model.name: self.results.number(f"metrics/{model.stage}.json", by)
-            for model in self.models
-        }
-        return next(model for model in self.models if model.name == best(values, by))
+        models = {model.name: model for model in self.models}
+        return models[self.results.best_by(self.params.registry.select_by)]
 
     @property
     def standard_error(self) -> float:
@@ -176,7 +172,7 @@ class Measurements:
             first, second = map(noun_of, name.split("_vs_"))
             kind: Kind = "not measured"
             if test:
-                kind = kind_of(test.difference, test.p, self.params.registry.alpha)
+                kind = kind_of(test.difference, test.p, self.params.gate.alpha)
             sentence = sentence_on(first, second, test, kind, self.test_images)
             found.append(ModelPair(first, second, test, kind, sentence))
         return found

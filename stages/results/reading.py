@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages.data.errors import UserError
+from stages.models.names import MODELS, best
 from stages.results.predictions import PREDICTIONS, Predictions, predictions_in
 from stages.results.seeds import SEEDS, Training, trainings_in
 from stages.results.text import some
@@ -19,6 +20,7 @@ from stages.workflow.revisions import Revision
 from stages.workflow.staleness import Kind, all_params, changes_of
 
 METRICS_FOLDER = "metrics/"
+EVALUATE = "evaluate"  # the stage
 EVALUATION = "metrics/evaluate.json"
 TEST_IMAGES = "data/prepared/test.npz"
 TOLERANCE = 1e-5  # of an accuracy that is kept with six decimals
@@ -91,10 +93,24 @@ class Results:
             raise UserError(f"{path}: {key}: is missing; {self.revision.remedy}")
         return values[key]
 
+    def best_by(self, measure: str) -> str:
+        """The best of the models that were tested, by a measure of their training's metrics.
+
+        Raises:
+            UserError: it is missing, or no model was tested.
+        """
+        names = [name for name in MODELS if name in self.models]
+        values = {
+            name: self.number(f"metrics/{MODELS[name].stage}.json", measure) for name in names
+        }
+        if (found := best(values, measure)) is None:
+            raise UserError(f"{EVALUATION}: has no model; {self.revision.remedy}")
+        return found
+
     @property
     def test_images_md5(self) -> str | None:
         """Md5 of the test images that were measured on, as DVC recorded it."""
-        evaluation = self.lock.get("evaluate")
+        evaluation = self.lock.get(EVALUATE)
         return evaluation.deps.get(TEST_IMAGES) if evaluation else None
 
 

@@ -12,7 +12,7 @@ from stages.results.gate import Check
 from stages.results.text import Table, capital
 from stages.workflow.revisions import SHORT, Revision
 
-COLORS = {"worse": "red", "better": "green", "not compared": "yellow"}
+COLORS = {"worse": "red", "better": "green", "open": "yellow", "not compared": "yellow"}
 LONGEST_NAME = 38  # columns
 SHOWN_RULES = 20  # broken ones; a gate has no more, a failed reproduction has hundreds
 

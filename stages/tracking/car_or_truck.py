@@ -2,17 +2,13 @@
 
 `evaluate` measures models that other stages made, and `draw` draws them. Both are told to the runs
 that made the models, so that a model's run has its test metrics beside those of training and
-validation, however the files came to be there. The best model of an evaluation is proposed to the
-registry (`stages.tracking.registry`).
+validation, however the files came to be there.
 """
 
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 
-import pandas as pd
-
-from stages.tracking import mirror, notes, registry, store, tags
+from stages.tracking import mirror, notes, store, tags
 from stages.tracking.served_model import is_model
 from stages.tracking.store import Run
 from stages.workflow.pipeline import LockEntry
@@ -27,8 +23,6 @@ def after_entry(
 ) -> None:
     """Tell the runs that made the models what a computation measured or drew of them.
 
-    An evaluation in the workspace is looked at each time: the gate may be another one now.
-
     Args:
         entry: a finished computation.
         revision: where its files, and the entries of the models, are.
@@ -37,30 +31,20 @@ def after_entry(
     """
     models = _models_of(entry, revision)
     run = runs[entry.key]
-    is_told = PASSED_ON in run.data.tags
-    is_judged_again = METRICS in entry.outs and revision.is_workspace
-    if not models or (is_told and not again and not is_judged_again):
+    if not models or (PASSED_ON in run.data.tags and not again):
         return
     files, _ = mirror.shown_files(entry, revision)
-    makers = {path: _run_that_made(path, md5, revision, runs) for path, md5 in models.items()}
-    if again or not is_told:
-        for path, maker in makers.items():
-            own = {
-                name: content
-                for name, content in files.items()
-                if Path(name).match(f"{Path(path).stem}_*.png")
-            }
-            store.log_artifacts(maker.info.run_id, mirror.artifacts_in(own))
-    if METRICS in files:
-        measured = mirror.metrics_in({METRICS: files[METRICS]})
-        tests = {path: _below(Path(path).stem, measured) for path in models}
-        for path, maker in makers.items():
-            _add_test_metrics(maker, tests[path])
-        if registry.PREDICTIONS in files:
-            predictions = pd.read_csv(BytesIO(files[registry.PREDICTIONS]))
-            with store.exclusive():
-                registry.propose(entry, revision, makers, tests, predictions)
-    if not is_told:
+    measured = mirror.metrics_in({path: files[path] for path in files if path == METRICS})
+    for path, md5 in models.items():
+        maker = _run_that_made(path, md5, revision, runs)
+        own = {
+            name: content
+            for name, content in files.items()
+            if Path(name).match(f"{Path(path).stem}_*.png")
+        }
+        store.log_artifacts(maker.info.run_id, mirror.artifacts_in(own))
+        _add_test_metrics(maker, _below(Path(path).stem, measured))
+    if PASSED_ON not in run.data.tags:
         store.log(run.info.run_id, tags={PASSED_ON: "true"})
         run.data.tags[PASSED_ON] = "true"  # the copy in hand stays true
 

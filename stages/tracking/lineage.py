@@ -116,8 +116,8 @@ class Lineage:
             champion = registry.champion_of(version.name)
             is_champion = champion is not None and champion.version == version.version
             alias = f" ({registry.CHAMPION})" if is_champion else ""
-            gate = version.tags.get("gate", "")
-            yield Tree(f"registered: {version.name} {version.version}{alias}; {gate}")
+            verdict = version.tags.get(registry.VERDICT, "no verdict")
+            yield Tree(f"registered: {version.name} {version.version}{alias}; {verdict}")
 
 
 def _tree(text: str, children: list[Tree]) -> Tree:

@@ -92,6 +92,14 @@ def _sync() -> Report:
     return report
 
 
+def sync_revision(revision: Revision) -> dict[str, Run]:
+    """Make the runs of one revision; all complete runs by `LockEntry.key`, its own among them."""
+    known = store.find_runs()
+    complete = runs_by_key(known)
+    _complete_runs(revision, complete, {run.info.run_id for run in known}, Report(1))
+    return complete
+
+
 def runs_by_key(runs: list[Run]) -> dict[str, Run]:
     """Complete runs by `LockEntry.key`, from the latest first; of repeated ones the latest."""
     return {run.data.tags[tags.ENTRY]: run for run in reversed(runs) if tags.ENTRY in run.data.tags}

@@ -20,7 +20,7 @@ from pydantic import (
 from stages.workflow.legal_values import validated
 from stages.workflow.pipeline import PARAMS_FILE, read_file, yaml_in
 
-GATE = "gate"
+GATE, REGISTRY = "gate", "registry"
 
 
 def _without_repeats(names: list[str]) -> list[str]:
@@ -159,10 +159,15 @@ class EvaluationParams(Section):
 
 
 class RegistryParams(Section):
-    """Which model is registered in MLflow, and when it becomes the champion."""
+    """Which model is proposed as the champion, and how far an equal one may fall behind.
 
-    select_by: Literal["validation.accuracy", "validation.log_loss"]
-    alpha: Annotated[float, Field(gt=0, lt=1)]
+    Attributes:
+        select_by: the measure by which the best model is proposed.
+        margin: test accuracy that an equal model may lack to the best champion so far.
+    """
+
+    select_by: Literal["validation.accuracy", "validation.roc_auc"]
+    margin: Share
 
 
 class GateParams(Section):
@@ -209,3 +214,8 @@ def read_params(path: Path = Path(PARAMS_FILE)) -> Params:
 def read_gate(path: str | Path, values: Any) -> GateParams:
     """Check the section `gate`, whatever the rest of the file holds; see `validated`."""
     return validated(path, GateParams, values, GATE)
+
+
+def read_registry(path: str | Path, values: Any) -> RegistryParams:
+    """Check the section `registry`, whatever the rest of the file holds; see `validated`."""
+    return validated(path, RegistryParams, values, REGISTRY)

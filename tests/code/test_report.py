@@ -17,6 +17,7 @@ from PIL import Image
 
 from stages.__main__ import main
 from stages.results.measurements import Measurements
+from stages.results.report_tables import gate_table, times_table
 from stages.results.text import param, points
 from stages.results.verdicts import kind_of, sentence_on
 from stages.statistics.paired import PairedDifference
@@ -67,7 +68,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("metrics/prepare.json", split_counts(("automobile", "truck")))
     write("metrics/evaluate.json", dict.fromkeys(("baseline", "cnn", "mobilenet"), TESTED))
     for number, stage in enumerate(("train_baseline", "train_cnn", "finetune_mobilenet")):
-        validation = {"accuracy": 0.7 + number / 10, "log_loss": 0.3 + number / 10}
+        validation = {"accuracy": 0.7 + number / 10, "roc_auc": 0.9 - number / 10}
         write(f"metrics/{stage}.json", {"train": {"accuracy": 0.95}, "validation": validation})
     return tmp_path
 
@@ -220,6 +221,25 @@ def test_what_was_not_measured_is_said_and_not_invented() -> None:
     assert "None" not in words + card
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "(machine not recorded; revision not recorded)"),
+        (
+            {"machine": {"machine": "x86_64", "cores": 2}, "revision": "abc"},
+            "(x86_64, 2 cores; revision abc)",
+        ),
+        ({"machine": {"processor": "Z80", "machine": "z80"}}, "(Z80; revision not recorded)"),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_a_benchmark_tells_its_machine_and_revision(content: dict[str, Any], said: str) -> None:
+    write("benchmarks/time_to_accuracy.json", {**content, "targets": []})
+    write("benchmarks/gate.json", {**content, "rows": []})
+    assert times_table().caption.endswith(said)
+    assert gate_table().caption.endswith(said)
+
+
 @pytest.mark.usefixtures("project")
 def test_what_was_measured_stands_there_as_measured() -> None:
     measure_everything()
@@ -252,7 +272,7 @@ def test_what_was_measured_stands_there_as_measured() -> None:
 def test_the_chosen_model_is_the_best_by_the_setting() -> None:
     assert Measurements().chosen.name == "mobilenet"
     params = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(params.replace("validation.accuracy\n", "validation.log_loss\n"))
+    Path("params.yaml").write_text(params.replace("validation.accuracy\n", "validation.roc_auc\n"))
     assert Measurements().chosen.name == "baseline"
     assert "# Model card: least squares, gray pixels" in page_and_card()[1]
 

@@ -55,7 +55,7 @@ def test_what_github_runs_people_can_run_before_they_push(job: dict[str, Any]) -
 
 def test_what_gitlab_runs_people_can_run_before_they_push() -> None:
     jobs = [job for job in GITLAB.values() if isinstance(job, dict) and "script" in job]
-    assert len(jobs) == 6
+    assert len(jobs) == 7
     for job in jobs:
         for line in (*job.get("before_script", []), *job["script"]):
             assert_people_can_run(line)
@@ -120,6 +120,19 @@ def test_what_a_stranger_writes_is_never_run(workflow: dict[str, Any]) -> None:
     for job in workflow["jobs"].values():
         for step in job["steps"]:
             assert "${{" not in step.get("run", "")
+
+
+def test_a_champion_is_asked_for_on_main_alone_and_a_refusal_fails_nothing() -> None:
+    steps = [step for job in WORKFLOWS["ci.yaml"]["jobs"].values() for step in job["steps"]]
+    (asking,) = [step for step in steps if step.get("run") == "make champion"]
+    assert asking["if"] == "github.event_name == 'push' && env.MLFLOW_TRACKING_URI != ''"
+    assert WORKFLOWS["ci.yaml"]["on"]["push"] == {"branches": ["main"]}
+    assert asking["continue-on-error"] is True
+    # No other step is told of the server: what a pull request's code runs must not reach it.
+    assert TEXTS["ci.yaml"].count("secrets.") == len(asking["env"])
+    (rule,) = GITLAB["champion"]["rules"]
+    assert rule["if"] == "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH && $MLFLOW_TRACKING_URI"
+    assert GITLAB["champion"]["allow_failure"] is True
 
 
 def test_what_caches_are_named_by_exists() -> None:

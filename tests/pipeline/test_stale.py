@@ -288,6 +288,22 @@ def test_a_revision_is_checked_without_checking_it_out(
     assert changes == ["libraries.yaml:numpy", "libraries.yaml:numpy", "train.py"]
 
 
+@pytest.mark.usefixtures("project")
+def test_stale_seeds_are_told_and_are_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    header = "model,seed,computation,test_accuracy\n"
+    Path("metrics/seeds.csv").write_text(f"{header}cnn,0,{'0' * 32},0.9\n")
+    assert call() == 0
+    told = capsys.readouterr()
+    assert told.out == "dvc.lock belongs to the code and the params\n"
+    assert told.err.startswith(
+        "WARNING: metrics/seeds.csv: stale are cnn (1 of 1), of other code, "
+    )
+    assert told.err.count("\n") == 1
+    Path("metrics/seeds.csv").write_text(header)
+    assert call() == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
