@@ -88,6 +88,8 @@ def print_links(address: str) -> None:
         links = views.links(address, report.models, report.registered)
     for what, link in links.items():
         print(f"{what}: {link}")
+    if not report.registered:
+        print("no model is registered yet; `make champion` proposes one")
 
 
 def free_port(host: str, wanted: int) -> int:
