@@ -301,6 +301,15 @@ def test_probabilities_that_got_worse_are_seen_where_all_predictions_are_the_sam
     assert broken["name"] == "gate.max_brier_rise, cnn"
 
 
+def test_the_headline_metrics_do_not_repeat_the_others(compare: Compare) -> None:
+    headline = "metrics/summary.json"
+    write(headline, '{"cnn_test": 0.9}')
+    entry = {"outs": listed({headline: md5_of(Path(headline).read_text())})}
+    LOCK.write_text(f"{LOCK.read_text()}  summarize:\n    {json.dumps(entry)}\n")
+    assert "cnn_test" not in compare("main").out
+    assert re.search(r"summary: cnn_test .* 90\.00 %", compare("main", "--all").out)
+
+
 # Another seed.
 
 
