@@ -1,8 +1,8 @@
 """Propose a result: its best model is registered, and is the champion if it is better.
 
 The best model by `registry.select_by` of REVISION becomes a version of the registered model. The
-alias `champion` moves to it if it keeps to `gate` in params.yaml and there is no champion, or it is
-better than the champion on the same test images. Nothing else moves the alias.
+alias `champion` moves to it if it keeps to `gate` in params.yaml and is better than the champion on
+the same test images, or no champion was measured on these. Nothing else moves the alias.
 
 Exit code 0: it is the champion; 1: it was refused; 2: wrong usage, files that cannot be read, or
 MLflow does not answer.

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         return
     port = free_port(options.host, options.port)
     everywhere = options.host in ("0.0.0.0", "::")  # noqa: S104  # to compare with
-    address = f"http://{socket.gethostname() if everywhere else options.host}:{port}"
+    address = address_of(socket.gethostname() if everywhere else options.host, port)
     print_links(address)
     if not is_loopback(options.host):
         print(
@@ -55,10 +55,12 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
         )
         names = ("localhost", LOOPBACK, options.host, socket.gethostname(), socket.getfqdn())
-        hosts = [*(f"{name}:{port}" for name in dict.fromkeys(names)), *PRIVATE]
-        os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", ",".join(hosts))
-        origins = ",".join(f"http://{host}" for host in hosts)  # of what the pages themselves ask
-        os.environ.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", origins)
+        origins = [address_of(name, port) for name in dict.fromkeys(names)]
+        origins += [f"http://{host}" for host in PRIVATE]
+        hosts = ",".join(origin.removeprefix("http://") for origin in origins)
+        os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", hosts)
+        # Of what the pages themselves ask.
+        os.environ.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", ",".join(origins))
     print("the pages are there in a few seconds; end with Ctrl-C", flush=True)
     arguments = (
         *("--host", options.host, "--port", str(port)),
@@ -92,19 +94,26 @@ def print_links(address: str) -> None:
         print("no model is registered yet; `make champion` proposes one")
 
 
+def address_of(host: str, port: int) -> str:
+    """As a browser takes it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def free_port(host: str, wanted: int) -> int:
     """A port that nobody listens at: the one that is wanted, else the next, which is told.
 
     Raises:
-        UserError: none is free, or the host is none of this machine.
+        UserError: none is free, there is no such port, or the host is none of this machine.
     """
+    if not 0 < wanted < 2**16:
+        raise UserError(f"--port {wanted}: there is no such port; give one from 1024 to 65535")
     for port in range(wanted, min(wanted + PORTS_TRIED, 2**16)):
         if _answers(host, port) or not _can_be_taken(host, port):
             continue
         if port != wanted:
             print(f"port {wanted} is taken; taking {port}")
         return port
-    raise UserError(f"--port {wanted}: it and all up to {PORTS_TRIED} after it are taken")
+    raise UserError(f"--port {wanted}: it and the next are all taken; give another")
 
 
 def is_loopback(host: str) -> bool:

@@ -2,7 +2,7 @@
 
 from stages.results.changes import NO_VALUE, MetricChange
 from stages.results.comparison import Comparison
-from stages.results.reading import EVALUATION
+from stages.results.reading import EVALUATION, SUMMARY
 from stages.results.text import (
     ABSENT,
     CALIBRATION_MEASURES,
@@ -138,6 +138,8 @@ def _metrics_table(comparison: Comparison, *, everything: bool) -> Table:
 def _is_main(metric: MetricChange) -> bool:
     """Whether a metric is shown unless all are: not what is in another table, nor a detail."""
     group, _, last = metric.name.rpartition(".")
+    if metric.file == SUMMARY:
+        return False
     if "robustness" in group or group.startswith("comparisons") or last.endswith(("_low", "_high")):
         return False
     if group in ("train", "validation") and last in MEASURES:
@@ -148,7 +150,7 @@ def _is_main(metric: MetricChange) -> bool:
 def _metric(metric: MetricChange) -> list[str]:
     """Name, both values, and their difference."""
     last = metric.name.rpartition(".")[2].removesuffix("_ci_low").removesuffix("_ci_high")
-    is_share = "accuracy" in last or ".robustness." in metric.name
+    is_share = "accuracy" in last or ".robustness." in metric.name or metric.file == SUMMARY
     is_share |= last in MEASURES and MEASURES[last].is_share
     file = metric.file.rpartition("/")[2].removesuffix(".json")
     name = metric.name if metric.file == EVALUATION else f"{file}: {metric.name}"

@@ -15,7 +15,8 @@ from stages.results.predictions import PREDICTIONS
 from stages.results.reading import EVALUATION, Results
 from stages.results.text import Table, p_value
 from stages.results.verdicts import ACCURACY, BRIER, Verdict
-from stages.workflow.params import GATE, GateParams, read_gate
+from stages.workflow.legal_values import validated
+from stages.workflow.params import GATE, GateParams
 from stages.workflow.pipeline import PARAMS_FILE
 
 ROUNDING = 1e-9  # of differences of shares
@@ -106,7 +107,9 @@ def gate_of(side: Results) -> GateParams | None:
     """
     if side.sections is None:
         raise UserError(side.gaps[PARAMS_FILE])
-    return read_gate(PARAMS_FILE, side.sections[GATE]) if GATE in side.sections else None
+    if GATE not in side.sections:
+        return None
+    return validated(PARAMS_FILE, GateParams, side.sections[GATE], GATE)
 
 
 def alpha_of(head: Results) -> float:
@@ -165,18 +168,19 @@ def _loss(key: str, verdict: Verdict, allowed: float, alpha: float) -> Rule:
         return Rule(name, "not checked", reason)
     change = f"{verdict.measure} {verdict.base.value:.4f} → {verdict.head.value:.4f}"
     what = f"{verdict.model}: {change}; {p_value(p)}, level {alpha:g}"
-    loss = abs(test.difference)
-    if verdict.kind == "differs" and verdict.is_loss:
-        said = f"{what}: a loss of {loss:.4f}, and another seed would do as much"
-        return Rule(name, "kept", said)
-    if verdict.kind not in ("worse", "open") or not verdict.is_loss:
+    size = abs(test.difference)
+    loss = {
+        "worse": f"a real loss of {size:.4f}",
+        "open": f"a loss of {size:.4f}, which counts, as no seeds tell what another would do",
+        "differs": f"a loss of {size:.4f}, and another seed would do as much",
+    }.get(verdict.kind)
+    if loss is None or not verdict.is_loss:
         return Rule(name, "kept", f"{what}: no loss that is more than chance")
-    real = f"{what}: a real loss of {loss:.4f}"
-    if verdict.kind == "open":
-        real = f"{what}: a loss of {loss:.4f}, which counts, as no seeds tell what another would do"
-    if loss <= allowed + ROUNDING:
-        return Rule(name, "kept", f"{real}, up to {allowed:g} allowed")
-    return Rule(name, "broken", f"{real}, more than {allowed:g} allowed")
+    if verdict.kind == "differs":
+        return Rule(name, "kept", f"{what}: {loss}")
+    if size <= allowed + ROUNDING:
+        return Rule(name, "kept", f"{what}: {loss}, up to {allowed:g} allowed")
+    return Rule(name, "broken", f"{what}: {loss}, more than {allowed:g} allowed")
 
 
 def _loosened(base: Results, after: GateParams | None) -> list[str]:

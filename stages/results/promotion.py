@@ -28,13 +28,13 @@ from stages.tracking import registry, store
 from stages.tracking.outputs import with_results
 from stages.tracking.store import ModelVersion
 from stages.tracking.sync import sync_revision
-from stages.workflow.params import GATE, REGISTRY, GateParams, read_gate, read_registry
+from stages.workflow.legal_values import validated
+from stages.workflow.params import GATE, REGISTRY, GateParams, RegistryParams
 from stages.workflow.pipeline import PARAMS_FILE
 from stages.workflow.revisions import Revision, history, named_revisions, workspace
 from stages.workflow.staleness import stale_stages
 
 LIMIT = "data.limit_per_class"
-OPEN = "open"  # the kind of a verdict that only seeds can give
 
 
 def propose(revision: Revision, *, accept_equal: bool) -> tuple[bool, str]:
@@ -52,8 +52,8 @@ def propose(revision: Revision, *, accept_equal: bool) -> tuple[bool, str]:
         MlflowException: the store does not answer.
     """
     sections, results = workspace().params, read_results(revision)
-    rules = read_registry(PARAMS_FILE, sections.get(REGISTRY))
-    gate = read_gate(PARAMS_FILE, sections.get(GATE))
+    rules = validated(PARAMS_FILE, RegistryParams, sections.get(REGISTRY), REGISTRY)
+    gate = validated(PARAMS_FILE, GateParams, sections.get(GATE), GATE)
     if reason := _no_candidate(results):
         return False, f"REFUSED, and nothing was registered: {reason}"
     if results.predictions is None:
@@ -66,15 +66,12 @@ def propose(revision: Revision, *, accept_equal: bool) -> tuple[bool, str]:
         version = registry.version_of(name, runs[maker.key], path, maker.outs[path])
         champion = registry.champion_of(name)
         accuracy = results.number(EVALUATION, f"{model}.accuracy")
-        if champion and champion.version == version.version:
-            accepted, why = True, "CHAMPION already"
-            registry.record(version, "", {images: accuracy})
-        else:
-            margin = rules.margin
-            accepted, why = _decide(
-                champion, results, model, gate, margin, accept_equal=accept_equal
-            )
-            registry.record(version, why, {images: accuracy} if accepted else {})
+        is_new = champion is None or champion.version != version.version
+        accepted, why = True, "CHAMPION already"
+        if is_new:
+            accepted, why = _decide(champion, results, model, gate, rules, equal=accept_equal)
+        champion_on = {images: accuracy} if accepted else {}
+        registry.record(version, why if is_new else "", champion_on)
     chosen = f"the best {revision.place} by {rules.select_by}"
     what = f"{capital(noun_of(model))}, {chosen}, test accuracy {accuracy:.4f}"
     return accepted, f"{name} version {version.version}: {what}\n{why}"
@@ -98,11 +95,11 @@ def _decide(
     results: Results,
     model: str,
     gate: GateParams,
-    margin: float,
+    rules: RegistryParams,
     *,
-    accept_equal: bool,
+    equal: bool,
 ) -> tuple[bool, str]:
-    """Whether a model takes the champion's place, and why."""
+    """Whether a model, or one that is but `equal`, takes the champion's place, and why."""
     asked = [held(limit, results) for limit in limits(gate) if limit.model == model]
     if broken := [rule.sentence for rule in asked if rule.outcome == "broken"]:
         return False, f"REFUSED, as `{GATE}` in {PARAMS_FILE} asks for more: {'; '.join(broken)}"
@@ -110,31 +107,27 @@ def _decide(
         return True, f"CHAMPION: there was none, and it keeps to `{GATE}`"
     images, number = results.lock[EVALUATE].deps[TEST_IMAGES], str(champion.version)
     reached = registry.champions_so_far(champion.name, images)
-    base, is_better = _results_of(champion, results, model), False
     said = f"Nothing tells how the champion, version {number}, predicts these test images."
-    if base and base.predictions:
+    if (base := _results_of(champion, results, model)) and base.predictions:
         reached.setdefault(number, float(base.predictions.is_right(model).mean()))
-        is_better, said = _beside(
-            base, f"the champion, version {number}", results, model, gate.alpha
-        )
+        who = f"the champion, version {number}"
+        is_better, said = _beside(base, who, results, model, gate.alpha)
+        if is_better:
+            return True, f"CHAMPION: {said}"
     if not reached:
-        return True, (
-            "CHAMPION: no champion was measured on these test images, so "
-            f"`{GATE}` alone decides, and it keeps to it"
-        )
-    if is_better:
-        return True, f"CHAMPION: {said}"
+        why = "no champion was measured on these test images"
+        return True, f"CHAMPION: {why}, so `{GATE}` alone decides, and it keeps to it"
     best = max(reached, key=lambda version: reached[version])
     lead = results.number(EVALUATION, f"{model}.accuracy") - reached[best]
-    is_equal = lead >= -margin - TOLERANCE
-    equal = (
-        f"Beside the best champion so far (version {best}, {reached[best]:.4f}) it has "
-        f"{signed(lead)}; registry.margin allows {signed(-margin)}"
+    is_near = lead >= -rules.margin - TOLERANCE
+    said += (
+        f" Beside the best champion so far (version {best}, {reached[best]:.4f}) it has "
+        f"{signed(lead)}; registry.margin allows {signed(-rules.margin)}"
     )
-    if is_equal and accept_equal:
-        return True, f"CHAMPION, as an equal one is accepted: {said} {equal}."
-    todo = "--accept-equal moves the alias to it" if is_equal else "--accept-equal is of no use"
-    return False, f"REFUSED, version {number} stays the champion: {said} {equal}, so {todo}."
+    if is_near and equal:
+        return True, f"CHAMPION, as an equal one is accepted: {said}."
+    todo = "--accept-equal moves the alias to it" if is_near else "--accept-equal is of no use"
+    return False, f"REFUSED, version {number} stays the champion: {said}, so {todo}."
 
 
 def _beside(
@@ -145,7 +138,7 @@ def _beside(
     accuracy, brier = judge(base, results, pair, alpha)
     images = len(pair[0]) if pair else 0
     said = sentence_on(noun_of(model), who, accuracy.test, accuracy.kind, images)
-    if accuracy.kind == OPEN:
+    if accuracy.kind == "open":
         said += " Whether another seed would do as much is open: `make seeds` tells."
     if brier.kind == "worse" and brier.base and brier.head:
         said += f" Its Brier score is worse: {brier.base.value:.4f} → {brier.head.value:.4f}."

@@ -22,6 +22,7 @@ from stages.workflow.staleness import Kind, all_params, changes_of
 METRICS_FOLDER = "metrics/"
 EVALUATE = "evaluate"  # the stage
 EVALUATION = "metrics/evaluate.json"
+SUMMARY = "metrics/summary.json"  # accuracies that stand in the other files, too
 TEST_IMAGES = "data/prepared/test.npz"
 TOLERANCE = 1e-5  # of an accuracy that is kept with six decimals
 

@@ -70,7 +70,9 @@ def save(models: Sequence[str] | None = None, summaries: Sequence[Run] | None = 
         view(MODELS, "The three models", runs, NEWEST_FIRST, columns)
     if summaries is not None or TAG + EXPERIMENTS not in experiment.tags:
         settings = _differing(summaries or ())
-        metrics = [name for run in (summaries or ())[-1:] for name in run.data.metrics]
+        # Of the newest that has any: a workspace whose pipeline was stopped half-way has none.
+        measured = [run.data.metrics for run in summaries or () if run.data.metrics]
+        metrics = measured[-1] if measured else ()
         columns = [*_columns("params", settings), *_columns("metrics", metrics)]
         runs = f"tags.`{tags.SUMMARY}` IS NOT NULL"
         view(EXPERIMENTS, "Experiments", runs, BY_NAME, columns)

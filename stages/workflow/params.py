@@ -6,7 +6,7 @@ are made from it.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -209,13 +209,3 @@ def read_params(path: Path = Path(PARAMS_FILE)) -> Params:
         UserError: a line for each mistake: file, key, value given, what is legal.
     """
     return validated(path, Params, yaml_in(read_file, str(path)))
-
-
-def read_gate(path: str | Path, values: Any) -> GateParams:
-    """Check the section `gate`, whatever the rest of the file holds; see `validated`."""
-    return validated(path, GateParams, values, GATE)
-
-
-def read_registry(path: str | Path, values: Any) -> RegistryParams:
-    """Check the section `registry`, whatever the rest of the file holds; see `validated`."""
-    return validated(path, RegistryParams, values, REGISTRY)

@@ -19,7 +19,8 @@ from stages.results.reproduction import TOLERANCES, check_reproduction
 from stages.results.seeds import SEEDS, trainings_in
 from stages.results.verdicts import kind_of, sentence_on
 from stages.statistics.paired import PairedDifference
-from stages.workflow.params import GateParams, read_gate, read_params
+from stages.workflow.legal_values import validated
+from stages.workflow.params import GATE, GateParams, read_params
 from stages.workflow.pipeline import LockEntry, flattened
 from stages.workflow.revisions import Revision
 
@@ -141,7 +142,7 @@ RULES: dict[str, Any] = {
 )
 def test_a_mistake_in_the_rules_is_named_with_what_is_legal(rules: Any, what: str) -> None:
     with pytest.raises(UserError) as caught:
-        read_gate(Path("params.yaml"), rules)
+        validated("params.yaml", GateParams, rules, GATE)
     assert str(caught.value).startswith(f"params.yaml: {what}")
     assert "\n" not in str(caught.value)
 

@@ -90,6 +90,15 @@ def test_a_row_has_no_metrics_that_were_measured_of_another_model(tiny: Project)
     assert row.data.metrics == {}
     assert "It has no metrics: they were measured of other files" in note(row)
     assert set(tiny.summaries()["main"].data.metrics) == HEADLINE
+    # Nor does a workspace that is half-way take the columns of the others away.
+    tiny.set_params("baseline.ridge=8")
+    tiny.run("dvc", "repro", "train_baseline")
+    tiny.python(*SYNC)
+    assert tiny.summaries()["workspace"].data.metrics == {}
+    experiment = mlflow.MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}").get_experiment("1")
+    view = json.loads(experiment.tags["mlflow.sharedViewState.experiments"])
+    columns = json.loads(view["state"])["selectedColumns"]
+    assert {f"metrics.`{name}`" for name in HEADLINE} <= set(columns)
 
 
 def test_a_revision_that_cannot_be_read_is_told_and_left_out(tiny: Project) -> None:

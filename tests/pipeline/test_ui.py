@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from stages.commands.ui import free_port, is_loopback
+from stages.commands.ui import address_of, free_port, is_loopback
 from stages.data.errors import UserError
 from tests.pipeline.conftest import Project
 from tests.pipeline.faulty_server import HOST
@@ -40,9 +40,15 @@ def test_a_host_that_is_none_of_this_machine_is_refused_before_the_sync(
     assert tiny.all_runs() == []
 
 
-def test_ports_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(UserError, match="--port 70000"):
-        free_port(HOST, 70_000)
+@pytest.mark.parametrize("port", [70_000, 0, -1])
+def test_ports_that_do_not_exist_are_refused(port: int) -> None:
+    with pytest.raises(UserError, match=f"^--port {port}: there is no such port"):
+        free_port(HOST, port)
+
+
+def test_a_link_to_an_address_of_ipv6_can_be_opened() -> None:
+    assert address_of("::1", 5000) == "http://[::1]:5000"
+    assert address_of(HOST, 5000) == f"http://{HOST}:5000"
 
 
 @pytest.mark.parametrize(
