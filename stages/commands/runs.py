@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from stages.tracking.store import Run
 
-SPLITS = ("train", "validation", "test")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Name what is looked for."""
@@ -68,6 +66,7 @@ def revisions_of_run(run_id: str) -> "Table":
 
 def runs_of_revision(name: str) -> "Table":
     """A row for each stage of a revision: its run and what that measured."""
+    from stages.data.splits import SPLIT_NAMES
     from stages.tracking import store
     from stages.tracking.outputs import revision_with_results
     from stages.tracking.sync import runs_by_key
@@ -76,11 +75,11 @@ def runs_of_revision(name: str) -> "Table":
     revision = revision_with_results(name)
     runs = runs_by_key(store.find_runs())
     title = f"Runs of {revision.title}, commit {revision.commit[:SHORT]}"
-    table = _table(title, "stage", "run", "status", numbers=("seconds", *SPLITS))
+    table = _table(title, "stage", "run", "status", numbers=("seconds", *SPLIT_NAMES))
     for stage, entry in revision.lock.items():
         if found := runs.get(entry.key):
             measured = [_shown(found, "duration_seconds", 0)]
-            measured += [_shown(found, f"{split}.accuracy") for split in SPLITS]
+            measured += [_shown(found, f"{split}.accuracy") for split in SPLIT_NAMES]
             table.add_row(stage, found.info.run_id, found.info.status, *measured)
         else:
             table.add_row(stage, "none: `make sync` makes it")

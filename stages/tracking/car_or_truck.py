@@ -81,13 +81,9 @@ def _run_that_made(path: str, md5: str, revision: Revision, runs: Mapping[str, R
 
 def _add_test_metrics(run: Run, test: Mapping[str, float]) -> None:
     """Add to the run of a model; another evaluation may have been there, of other test images."""
-    named = {f"test.{name}": value for name, value in test.items()}
-    changed = {
-        key: named[key]
-        for key in notes.sorted_metrics(named)
-        if run.data.metrics.get(key) != named[key]
-    }
-    if changed:
+    named = notes.sorted_metrics({f"test.{name}": value for name, value in test.items()})
+    known = run.data.metrics
+    if changed := {key: value for key, value in named.items() if known.get(key) != value}:
         run.data.metrics.update(changed)  # the copy in hand stays true
         note = {tags.NOTE: notes.of_run(run.data.tags, run.data.metrics)}
         store.log(run.info.run_id, metrics=changed, tags=note, model_id=mirror.logged_model(run))

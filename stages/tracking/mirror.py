@@ -113,12 +113,11 @@ def complete_run(
     run_id = run.info.run_id
     files, missing = shown_files(entry, revision)
     metrics = metrics_in(files)
+    new = {key: value for key, value in metrics.items() if key not in run.data.metrics}
     store.log(
         run_id,
         params={key: entry.params[key] for key in entry.params.keys() - run.data.params},
-        metrics={
-            key: metrics[key] for key in notes.sorted_metrics(metrics.keys() - run.data.metrics)
-        },
+        metrics=notes.sorted_metrics(new),
         tags={f"{tags.OUT}{path}": md5 for path, md5 in entry.outs.items()}
         | {tags.NOTE: notes.of_run(run.data.tags, {**run.data.metrics, **metrics})}
         | ({tags.EDITED: ", ".join(edited)} if edited else {}),

@@ -1,6 +1,6 @@
 """What stands at the head of a run's page, in Markdown, and in which order its metrics follow."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from stages.tracking import tags
 from stages.workflow.revisions import SHORT
@@ -10,8 +10,8 @@ LOW, HIGH = "_ci_low", "_ci_high"  # ends of the interval of a metric, after its
 MOST_SHOWN = 8  # metrics
 
 
-def sorted_metrics(names: Iterable[str]) -> list[str]:
-    """Names in the order in which to log them: MLflow's page of a run keeps it.
+def sorted_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics in the order in which to log them: MLflow's page of a run keeps it.
 
     Those that people look for come first, validation before train before test; MLflow keeps the
     place of a metric, so what is logged later comes after, and epochs, which are logged while the
@@ -24,7 +24,7 @@ def sorted_metrics(names: Iterable[str]) -> list[str]:
         first = FIRST.index(measure) if measure in FIRST else len(FIRST)
         return first, splits.index(split) if split in splits else len(splits), name
 
-    return sorted(names, key=rank)
+    return {name: metrics[name] for name in sorted(metrics, key=rank)}
 
 
 def of_run(seen: Mapping[str, str], metrics: Mapping[str, float]) -> str:
@@ -38,8 +38,8 @@ def of_run(seen: Mapping[str, str], metrics: Mapping[str, float]) -> str:
     verb = "Made from files found" if tags.MADE_FROM in seen else "Computed"
     text = f"Stage `{stage}`. {verb} {_place(seen)}."
     rows = [
-        f"| {name} | {metrics[name]:.4f} | {metrics[name + LOW]:.4f} – {metrics[name + HIGH]:.4f} |"
-        for name in sorted_metrics(metrics)
+        f"| {name} | {value:.4f} | {metrics[name + LOW]:.4f} – {metrics[name + HIGH]:.4f} |"
+        for name, value in sorted_metrics(metrics).items()
         if {name + LOW, name + HIGH} <= metrics.keys()
     ]
     if rows:

@@ -58,8 +58,10 @@ class StageTracker:
         """
         values = "  ".join(f"{name} {value:.4f}" for name, value in measures.items())
         self.log_line(f"epoch {epoch:3d}  {values}")
-        if self._run_id:
-            self._attempt(lambda: self._log_metrics(epoch, measures))
+        if self._run_id:  # so MLflow could be imported
+            from stages.tracking import store
+
+            self._attempt(lambda: store.log(self._run_id, metrics=measures, step=epoch))
 
     def log_line(self, line: str) -> None:
         """Write a line to the log file and the terminal, with the seconds since the start."""
@@ -81,16 +83,16 @@ class StageTracker:
                     f"run `dvc repro --force {self.stage}` for a result that belongs to them"
                 )
             self._write_receipt(ended, edited)
-            is_complete = self._attempt(lambda: self._complete_run(began, ended, edited))
+            # After one that fails, the next are not attempted: MLflow is left alone.
+            self._attempt(lambda: self._complete_run(began, ended, edited))
             receipt = self._write_receipt(ended, edited)  # with the time that this took
-            if is_complete:
-                self._attempt(lambda: self._seal_run(ended, receipt))
-                self._attempt(lambda: self._summarize(ended))
+            self._attempt(lambda: self._seal_run(ended, receipt))
+            self._attempt(lambda: self._summarize(ended))
         self.log_line("finished")
 
     def fail(self, status: str) -> None:
         """End the run of a stage that did not finish, as FAILED or KILLED."""
-        if self._run_id:  # so MLflow could be imported
+        if self._run_id:
             from stages.tracking import store
 
             self._attempt(lambda: store.end_live_run(self._run_id, status))
@@ -105,19 +107,13 @@ class StageTracker:
         store.watch_system(self._run_id)
         views.save()
 
-    def _log_metrics(self, epoch: int, measures: Mapping[str, float]) -> None:
-        from stages.tracking import store
-
-        store.log(self._run_id, metrics=measures, step=epoch)
-
-    def _complete_run(self, began: LockEntry, ended: LockEntry, edited: list[str]) -> bool:
+    def _complete_run(self, began: LockEntry, ended: LockEntry, edited: list[str]) -> None:
         from stages.tracking import mirror, store
 
         if not self._run_id:  # MLflow was away when the stage began
             self._start_run(began)
         run = store.client().get_run(self._run_id)
         mirror.complete_run(run, ended, workspace(), edited=edited, try_model=True)
-        return True
 
     def _seal_run(self, ended: LockEntry, receipt: Receipt) -> None:
         from stages.tracking import car_or_truck, mirror, store
@@ -135,8 +131,8 @@ class StageTracker:
         vars(revision)["lock"] = {**revision.lock, ended.stage: ended}  # as DVC will write it
         if any(each.needs_run for each in stale_stages(revision)):
             return
-        found = (store.find_runs({tags.ENTRY: each.key}, 1) for each in revision.lock.values())
-        runs = {run.data.tags[tags.ENTRY]: run for each in found for run in each}
+        keys = [entry.key for entry in revision.lock.values()]
+        runs = {key: run for key in keys for run in store.find_runs({tags.ENTRY: key}, 1)}
         summary.complete_summary(revision, runs)
         if not dvc_experiment()[0]:
             views.save([run.info.run_id for run in runs.values() if mirror.logged_model(run)])

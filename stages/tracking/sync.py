@@ -34,6 +34,7 @@ class Report:
 
     Attributes:
         revisions: how many were looked at.
+        known: ids of the runs that were there before.
         done: numbers of runs, by what was done with them.
         missing: paths of outputs of the project that are not on this machine, by md5.
         models: ids of the runs that made the models of the workspace.
@@ -41,6 +42,7 @@ class Report:
     """
 
     revisions: int
+    known: set[str]
     done: Counter[str] = field(default_factory=Counter)
     missing: dict[str, str] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
@@ -68,12 +70,12 @@ def sync() -> Report:
 def _sync() -> Report:
     revisions = revisions_with_results()
     known = store.find_runs()
-    report = Report(len(revisions))
+    report = Report(len(revisions), {run.info.run_id for run in known})
     complete = runs_by_key(known)
     # What an experiment shares with its branch is the branch's, and its run is named so.
     in_turn = sorted(revisions, key=lambda each: bool(each.baseline))
     for revision in tqdm(in_turn, desc="sync", unit="revision", disable=None, leave=False):
-        _complete_runs(revision, complete, {run.info.run_id for run in known}, report)
+        _complete_runs(revision, complete, report)
     summaries = _renew_summaries(revisions, known, complete, report)
     report.done["ended, as their process is gone"] = _end_dead(known, complete)
     if report.done["made from files"] or report.done["summaries made"]:
@@ -96,9 +98,8 @@ def _sync() -> Report:
 
 def sync_revision(revision: Revision) -> dict[str, Run]:
     """Make the runs of one revision; all complete runs by `LockEntry.key`, its own among them."""
-    known = store.find_runs()
-    complete = runs_by_key(known)
-    _complete_runs(revision, complete, {run.info.run_id for run in known}, Report(1))
+    complete = runs_by_key(store.find_runs())
+    _complete_runs(revision, complete, Report(1, set()))
     return complete
 
 
@@ -107,9 +108,7 @@ def runs_by_key(runs: list[Run]) -> dict[str, Run]:
     return {run.data.tags[tags.ENTRY]: run for run in reversed(runs) if tags.ENTRY in run.data.tags}
 
 
-def _complete_runs(
-    revision: Revision, complete: dict[str, Run], known: set[str], report: Report
-) -> None:
+def _complete_runs(revision: Revision, complete: dict[str, Run], report: Report) -> None:
     """Make the runs that a revision lacks, complete those that lack files, pass on what is new."""
     has_news = False
     for entry in revision.lock.values():
@@ -121,7 +120,7 @@ def _complete_runs(
             run = store.client().get_run(run.info.run_id)
         if run is not complete.get(entry.key):
             has_news = True
-            report.done["completed" if run.info.run_id in known else "made from files"] += 1
+            report.done["completed" if run.info.run_id in report.known else "made from files"] += 1
         complete[entry.key] = run
         report.missing |= {entry.outs[path]: path for path in mirror.missing_outs(run)}
     for entry in revision.lock.values():
