@@ -90,6 +90,8 @@ def print_links(address: str) -> None:
         links = views.links(address, report.models, report.registered)
     for what, link in links.items():
         print(f"{what}: {link}")
+    if not report.registered:
+        print("no model is registered yet; `make champion` proposes one")
 
 
 def address_of(host: str, port: int) -> str:

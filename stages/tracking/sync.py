@@ -72,7 +72,9 @@ def _sync() -> Report:
     known = store.find_runs()
     report = Report(len(revisions), {run.info.run_id for run in known})
     complete = runs_by_key(known)
-    for revision in tqdm(revisions, desc="sync", unit="revision", disable=None, leave=False):
+    # What an experiment shares with its branch is the branch's, and its run is named so.
+    in_turn = sorted(revisions, key=lambda each: bool(each.baseline))
+    for revision in tqdm(in_turn, desc="sync", unit="revision", disable=None, leave=False):
         _complete_runs(revision, complete, report)
     summaries = _renew_summaries(revisions, known, complete, report)
     report.done["ended, as their process is gone"] = _end_dead(known, complete)
