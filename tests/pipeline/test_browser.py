@@ -6,6 +6,7 @@ pictures that the README shows.
 
 import contextlib
 import json
+import math
 import os
 import re
 import socket
@@ -131,8 +132,9 @@ def test_every_link_of_make_ui_opens_on_the_numbers_of_the_three_models(
 
         text = text_of(page, side_by_side, "test.accuracy", *MODEL_STAGES)
         assert "Comparing 3 Runs" in text
-        for run in runs:  # this page rounds
-            assert f"\n{round(run.data.metrics['test.accuracy'], 3):g}\n" in text
+        for run in runs:  # this page rounds, a half upwards
+            shown = math.floor(1000 * run.data.metrics["test.accuracy"] + 0.5) / 1000
+            assert f"\n{shown:g}\n" in text
 
         experiments = links["the experiments"]
         text = text_of(page, experiments, *project.summaries())
