@@ -157,7 +157,7 @@ def _results_of(version: ModelVersion, beside: Results, name: str) -> Results | 
         if EVALUATE in revision.lock and wanted.items() <= revision.lock[EVALUATE].deps.items():
             found = read_results(revision)
             break
-    else:
+    else:  # its own lock is not known; that of the other side tells whether the model has a seed
         found = Results(Revision("MLflow", "commit", ""), lock=beside.lock)
         if content := registry.predictions_of(wanted, PREDICTIONS):
             found.predictions = predictions_in(content, "propose another revision")
