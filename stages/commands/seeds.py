@@ -1,7 +1,7 @@
 """Train with several seeds through the pipeline: what another seed would do to a result.
 
 Each seed is a DVC experiment in a copy of the project (`dvc exp run --temp`), so that the workspace
-stays as it is and what is in the cache is not computed again. Writes metrics/seeds.csv: a row a
+stays as it is and no stage runs that does not hang on the seed. Writes metrics/seeds.csv: a row a
 model and seed, with the key of its computation, by which a stale row is known. The experiments are
 removed afterwards, their runs stay in MLflow.
 """
@@ -53,7 +53,7 @@ def run_experiment(name: str, params: list[str]) -> None:
     print(f"seeds: {name}: {' '.join(params)}", flush=True)
     if _is_there(name):  # left by a run that was interrupted
         remove_experiment(name)
-    # Not --force, which would compute again what the cache has.
+    # Not --force, which would run the stages that do not change, too.
     options = [f"--set-param={param}" for param in params]
     _call("dvc", "exp", "run", "--temp", "--name", name, *options)
     if not _is_there(name):
