@@ -6,9 +6,12 @@ a branch, tag, commit, DVC experiment or `workspace`. Links that are missing are
 
 import argparse
 
+from stages.commands.project import add_project, enter_project
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Name what is looked for."""
+    """Name what is looked for, and the project."""
+    add_project(parser)
     parser.add_argument("what", help="a path, an md5, a run's id or a revision")
 
 
@@ -22,6 +25,7 @@ def run(options: argparse.Namespace) -> None:
     from stages.tracking.lineage import Lineage
     from stages.tracking.store import speaking_to_mlflow
 
+    enter_project(options)
     with speaking_to_mlflow():
         tree = Lineage().of(options.what)
     console().print(tree, markup=False)

@@ -9,17 +9,18 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from stages.commands.project import add_project, enter_project
 from stages.data.errors import UserError
-from stages.models.names import MODELS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from stages.tracking.store import Run
+MOST_METRICS, MOST_HEADLINES = 3, 6  # shown of a run, and of a revision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Name what is looked for."""
+    """Name what is looked for, and the project."""
+    add_project(parser)
     parser.add_argument("what", nargs="?", default="", help="a revision or the id of a run")
 
 
@@ -32,6 +33,7 @@ def run(options: argparse.Namespace) -> None:
     from stages.commands.terminal import console
     from stages.tracking.store import speaking_to_mlflow
 
+    enter_project(options)
     with speaking_to_mlflow():
         if re.fullmatch("[0-9a-f]{32}", options.what):
             table = revisions_of_run(options.what)
@@ -66,8 +68,7 @@ def revisions_of_run(run_id: str) -> "Table":
 
 def runs_of_revision(name: str) -> "Table":
     """A row for each stage of a revision: its run and what that measured."""
-    from stages.data.splits import SPLIT_NAMES
-    from stages.tracking import store
+    from stages.tracking import notes, store
     from stages.tracking.outputs import revision_with_results
     from stages.tracking.sync import runs_by_key
     from stages.workflow.revisions import SHORT
@@ -75,43 +76,46 @@ def runs_of_revision(name: str) -> "Table":
     revision = revision_with_results(name)
     runs = runs_by_key(store.find_runs())
     title = f"Runs of {revision.title}, commit {revision.commit[:SHORT]}"
-    table = _table(title, "stage", "run", "status", numbers=("seconds", *SPLIT_NAMES))
+    table = _table(title, "stage", "run", "status", numbers=("seconds", "metrics"))
     for stage, entry in revision.lock.items():
         if found := runs.get(entry.key):
-            measured = [_shown(found, "duration_seconds", 0)]
-            measured += [_shown(found, f"{split}.accuracy") for split in SPLIT_NAMES]
-            table.add_row(stage, found.info.run_id, found.info.status, *measured)
+            metrics = dict(found.data.metrics)
+            seconds = metrics.pop("duration_seconds", None)
+            metrics.pop("tracking_seconds", None)
+            shown = list(notes.sorted_metrics(metrics).items())[:MOST_METRICS]
+            told = "\n".join(f"{metric} {value:.4f}" for metric, value in shown)
+            time = "" if seconds is None else f"{seconds:.0f}"
+            table.add_row(stage, found.info.run_id, found.info.status, time, told)
         else:
             table.add_row(stage, "none: `make sync` makes it")
     return table
 
 
 def all_revisions() -> "Table":
-    """A row for each revision: how many of its computations have runs, and its test accuracies."""
-    from stages.tracking import store
+    """A row for each revision: how many of its computations have runs, and headline metrics."""
+    from stages.tracking import store, tags
     from stages.tracking.outputs import revisions_with_results
+    from stages.tracking.summary import key_of
     from stages.tracking.sync import runs_by_key
     from stages.workflow.revisions import SHORT
 
-    runs = runs_by_key(store.find_runs())
-    accuracies = [f"{model}, test" for model in MODELS]
+    known = store.find_runs()
+    runs = runs_by_key(known)
+    summaries = {run.data.tags.get(tags.SUMMARY, ""): run.data.metrics for run in known}
+    revisions = revisions_with_results()
+    measured = [summaries.get(key_of(each), {}) for each in revisions]
+    names = dict.fromkeys(name for each in reversed(measured) for name in each)
+    headlines = list(names)[:MOST_HEADLINES]
     title = "Revisions with results, and their runs in MLflow"
-    table = _table(title, "kind", "revision", "commit", numbers=("runs", *accuracies))
-    for revision in revisions_with_results():
+    table = _table(title, "kind", "revision", "commit", numbers=("runs", *headlines))
+    for revision, metrics in zip(revisions, measured, strict=True):
         entries = revision.lock.values()
-        # Of the run that made the model: an evaluation may be older than the model beside it.
-        makers = {path: runs.get(each.key) for each in entries for path in each.outs}
         table.add_row(
             *(revision.kind, revision.name, revision.commit[:SHORT]),
             f"{sum(each.key in runs for each in entries)} of {len(entries)}",
-            *(_shown(makers.get(each.path), "test.accuracy") for each in MODELS.values()),
+            *(f"{metrics[name]:.4f}" if name in metrics else "" for name in headlines),
         )
     return table
-
-
-def _shown(run: "Run | None", metric: str, decimals: int = 4) -> str:
-    value = run.data.metrics.get(metric) if run else None
-    return "" if value is None else f"{value:.{decimals}f}"
 
 
 def _table(title: str, *texts: str, numbers: Iterable[str] = ()) -> "Table":

@@ -1,5 +1,8 @@
 """Make MLflow match what DVC has, for all branches, tags, experiments and the workspace.
 
+It works on any project of DVC: `--project DIR`. Without MLFLOW_TRACKING_URI, its runs go to
+DIR/mlflow.db and DIR/mlartifacts, which Git should ignore there.
+
 Runs that are missing are made from the files: those of stages that DVC took from its cache, that
 were computed elsewhere, or that ran while MLflow was away. A revision gets a summary run, with all
 its settings and headline metrics, and runs of processes that were killed are ended. Run again, it
@@ -9,12 +12,21 @@ changes nothing.
 import argparse
 from typing import TYPE_CHECKING
 
+from stages.commands.project import add_project, enter_project
+
 if TYPE_CHECKING:
     from stages.tracking.sync import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There are none."""
+    """Name the project and the commits."""
+    add_project(parser)
+    parser.add_argument(
+        "-A",
+        "--all-commits",
+        action="store_true",
+        help="also commits that have no name and changed a dvc.lock",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -23,12 +35,12 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: MLflow does not answer, or Git or DVC cannot tell the revisions.
     """
-    del options
-    sync_and_tell()
+    enter_project(options)
+    sync_and_tell(all_commits=options.all_commits, passes_on=options.project is None)
 
 
-def sync_and_tell() -> "Report":
-    """Sync, print what was done, and return it.
+def sync_and_tell(*, all_commits: bool = False, passes_on: bool = True) -> "Report":
+    """Sync as `stages.tracking.sync.sync` does, print what was done, and return it.
 
     Raises:
         UserError: as `run`.
@@ -37,7 +49,7 @@ def sync_and_tell() -> "Report":
     from stages.tracking.sync import sync
 
     with speaking_to_mlflow():
-        report = sync()
+        report = sync(all_commits=all_commits, passes_on=passes_on)
     told = "; ".join(f"{count} {what}" for what, count in report.done.items() if count)
     print(f"sync: {report.revisions} revisions: {f'runs {told}' if told else 'nothing to do'}")
     if report.missing:

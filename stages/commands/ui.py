@@ -14,6 +14,7 @@ import socket
 import sys
 
 from stages.commands import sync
+from stages.commands.project import add_project, enter_project
 from stages.data.errors import UserError
 from stages.tracking import environment
 
@@ -24,7 +25,8 @@ PRIVATE = ("10.*", "172.1[6-9].*", "172.2?.*", "172.3[01].*", "192.168.*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Name the address."""
+    """Name the address and the project."""
+    add_project(parser)
     parser.add_argument(
         "--port", type=int, default=5000, help="the next free one if it is taken (default: 5000)"
     )
@@ -41,13 +43,14 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: no port is free there, or sync failed.
     """
+    enter_project(options)
     if environment.URI_OF_USER.startswith("http"):
-        print_links(environment.shown_uri().rstrip("/"))
+        print_links(environment.shown_uri().rstrip("/"), options)
         return
     port = free_port(options.host, options.port)
     everywhere = options.host in ("0.0.0.0", "::")  # noqa: S104  # to compare with
     address = address_of(socket.gethostname() if everywhere else options.host, port)
-    print_links(address)
+    print_links(address, options)
     if not is_loopback(options.host):
         print(
             f"WARNING: whoever reaches {address} can read, change and delete all runs: MLflow asks "
@@ -76,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
     os.execv(sys.executable, command)  # noqa: S606  # arguments of our own, and no shell
 
 
-def print_links(address: str) -> None:
+def print_links(address: str, options: argparse.Namespace) -> None:
     """Sync, and print where to look.
 
     Raises:
@@ -85,12 +88,13 @@ def print_links(address: str) -> None:
     from stages.tracking import views
     from stages.tracking.store import speaking_to_mlflow
 
-    report = sync.sync_and_tell()
+    is_ours = options.project is None
+    report = sync.sync_and_tell(passes_on=is_ours)
     with speaking_to_mlflow():
-        links = views.links(address, report.models, report.registered)
+        links = views.links(address, report.models, report.registered, with_models=is_ours)
     for what, link in links.items():
         print(f"{what}: {link}")
-    if not report.registered:
+    if is_ours and not report.registered:
         print("no model is registered yet; `make champion` proposes one")
 
 

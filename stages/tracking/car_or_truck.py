@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.tracking import mirror, notes, store, tags
-from stages.tracking.served_model import is_model
+from stages.tracking.shown import artifacts_in, metrics_in, shown_files
 from stages.tracking.store import Run
 from stages.workflow.pipeline import LockEntry
 from stages.workflow.revisions import Revision
@@ -33,8 +33,8 @@ def after_entry(
     run = runs[entry.key]
     if not models or (PASSED_ON in run.data.tags and not again):
         return
-    files, _ = mirror.shown_files(entry, revision)
-    measured = mirror.metrics_in({path: files[path] for path in files if path == METRICS})
+    files, *_ = shown_files(entry, revision)
+    measured = metrics_in({path: files[path] for path in files if path == METRICS})
     for path, md5 in models.items():
         maker = _run_that_made(path, md5, revision, runs)
         own = {
@@ -42,7 +42,7 @@ def after_entry(
             for name, content in files.items()
             if Path(name).match(f"{Path(path).stem}_*.png")
         }
-        store.log_artifacts(maker.info.run_id, mirror.artifacts_in(own))
+        store.log_artifacts(maker.info.run_id, artifacts_in(own))
         _add_test_metrics(maker, _below(Path(path).stem, measured))
     if PASSED_ON not in run.data.tags:
         store.log(run.info.run_id, tags={PASSED_ON: "true"})
@@ -52,8 +52,9 @@ def after_entry(
 def _models_of(entry: LockEntry, revision: Revision) -> dict[str, str]:
     """Md5 of the models that a computation read, itself or by what it was made from."""
     sources = [each for each in revision.lock.values() if each.outs.items() & entry.deps.items()]
+    kind_of = revision.pipeline.kind_of
     direct, indirect = (
-        {path: md5 for each in entries for path, md5 in each.deps.items() if is_model(path)}
+        {p: md5 for each in entries for p, md5 in each.deps.items() if kind_of(p) == "model"}
         for entries in ([entry], sources)
     )
     return direct or indirect

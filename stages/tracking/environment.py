@@ -3,11 +3,11 @@
 import os
 import re
 import textwrap
+import tomllib
 from pathlib import Path
 
 # Read now: MLflow sets the variable itself as soon as it is told of a store.
 URI_OF_USER = os.environ.get("MLFLOW_TRACKING_URI", "")
-EXPERIMENT = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "car-or-truck"
 # Seconds that a server may take to answer, and that a writer waits for the project's own database.
 HTTP_TIMEOUT = 8
 DATABASE_TIMEOUT = 20
@@ -21,6 +21,17 @@ def project_root() -> Path:
 def dvc_experiment() -> tuple[str, str]:
     """Name and baseline commit of the DVC experiment that runs this process; else empty."""
     return os.environ.get("DVC_EXP_NAME", ""), os.environ.get("DVC_EXP_BASELINE_REV", "")
+
+
+def experiment_name() -> str:
+    """The experiment in MLflow: MLFLOW_EXPERIMENT_NAME if it is set, else the project's name."""
+    if named := os.environ.get("MLFLOW_EXPERIMENT_NAME"):
+        return named
+    try:
+        settings = tomllib.loads((project_root() / "pyproject.toml").read_text(encoding="utf-8"))
+        return str(settings["project"]["name"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return project_root().name
 
 
 def database_path() -> Path:

@@ -5,6 +5,7 @@ the runs in MLflow, which hold the md5 of all that went in and came out.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from stages.data.errors import UserError
-from stages.tracking import registry, store, tags
+from stages.tracking import notes, registry, store, tags
 from stages.tracking.environment import shown_uri
 from stages.tracking.outputs import (
     cached_file,
@@ -60,11 +61,12 @@ class Lineage:
         for run in self._runs:
             if run.info.run_id == what:
                 return self._made_by(_key(run), run)
+        named = os.path.relpath(what)  # of `./data` and absolute paths
         for entry in self._entries.values():
             for path, md5 in entry.outs.items():
                 if md5 == what:
                     return self._file(path, md5)
-                if what == path or what.startswith(f"{path}/"):  # as it is now
+                if named == path or named.startswith(f"{path}/"):  # as it is now
                     return self._file(path, workspace().md5(path) or md5)
         return self._revision(revision_with_results(what))
 
@@ -82,6 +84,11 @@ class Lineage:
         for key, entry in self._entries.items():
             if entry.outs.get(path) == md5:
                 return self._made_by(key)
+        for revision in reversed(self._revisions):
+            if revision.added_md5(path) == md5:
+                return Tree(f"added by {path}.dvc, as in {revision.title}")
+            if not revision.is_workspace and revision.md5(path) == md5:
+                return Tree(f"kept by Git, as in {revision.title}")
         return _gap("made by: unknown; no revision here and no run names this content")
 
     def _made_by(self, key: str, run: Run | None = None) -> Tree:
@@ -101,17 +108,13 @@ class Lineage:
         return _tree(f"made by stage {entry.stage}", [*lines, *data])
 
     def _measured(self, path: str, md5: str) -> Iterator[Tree]:
-        metric = f"{Path(path).stem}.accuracy"
-        measured = [
-            run
-            for run in self._runs
-            if run.data.tags.get(f"{tags.DEP}{path}") == md5 and metric in run.data.metrics
-        ]
-        if measured:
-            run, *others = measured
-            more = f" and {len(others)} more" if others else ""
-            accuracy = run.data.metrics[metric]
-            yield Tree(f"measured by run {run.info.run_id}{more}: test accuracy {accuracy:.4f}")
+        readers = [run for run in self._runs if run.data.tags.get(f"{tags.DEP}{path}") == md5]
+        for run in readers:
+            # A measure of several models has the name of each before it.
+            metrics = notes.sorted_metrics(run.data.metrics).items()
+            own = [(k, v) for k, v in metrics if k.startswith(f"{Path(path).stem}.")]
+            for name, value in own[:1]:
+                yield Tree(f"measured by run {run.info.run_id}: {name} {value:.4f}")
         for version in registry.versions_of_content(md5):
             champion = registry.champion_of(version.name)
             is_champion = champion is not None and champion.version == version.version

@@ -6,15 +6,18 @@ experiment in a copy of the project, or another person pulls the files. Joined b
 not: an entry of dvc.lock is a computation, and its run holds what the entry names.
 
     params                  -> the run's params
-    outs that are JSON      -> metrics, nested keys joined by dots
-    outs that are PNG       -> artifacts
-    outs that are CSV       -> artifacts, and of a table with epochs metrics with a step for each
-    outs that are models    -> a model that can be served, the very file inside
-    deps that are datasets  -> datasets
+    metrics, plots, and outs that Git keeps:
+      JSON, YAML, TOML      -> metrics, nested keys joined by dots
+      pictures              -> artifacts
+      tables                -> artifacts, and of one with epochs metrics with a step for each
+    artifacts of type model -> a model, the very files inside
+    deps that are data      -> datasets
     md5 of data and outs    -> tags `dep.PATH` and `out.PATH`
     md5 of the code         -> one tag `code`, and the list of its files as an artifact
     the command             -> the run's source
     md5 of the whole entry  -> the tag `dvc.record`, set last: a run that has it is complete
+
+What is which says the dvc.yaml of the revision, whatever the project.
 
 So there are two ways to a run, and they meet here. A stage that computes tells of itself while it
 runs (`stages.tracking.run`) and is completed at its end. An entry that has no run, because DVC took
@@ -25,24 +28,13 @@ it from its cache, because it was computed elsewhere or MLflow was away, gets on
 import json
 import time
 from collections.abc import Mapping, Sequence
-from io import BytesIO
-from pathlib import Path
 
-import pandas as pd
-
-from stages.data.errors import UserError
-from stages.data.splits import SPLIT_NAMES, split_path
-from stages.tracking import notes, store, tags
-from stages.tracking.outputs import content_of
+from stages.tracking import notes, served_model, store, tags
 from stages.tracking.receipts import Receipt, find_receipts
-from stages.tracking.served_model import is_model, log_model
+from stages.tracking.shown import artifacts_in, metrics_in, series_in, shown_files
 from stages.tracking.store import Run
-from stages.workflow.pipeline import LockEntry, flattened, md5_of_json
+from stages.workflow.pipeline import LockEntry, is_code, md5_of_json
 from stages.workflow.revisions import Revision
-
-FOLDERS = {".png": "figures", ".csv": "tables"}  # of a run's artifacts, by a file's suffix
-SHOWN = (".json", *FOLDERS)
-DATASETS = {str(split_path(name)): name for name in SPLIT_NAMES}
 
 
 def start_run(entry: LockEntry, seen: Mapping[str, str], computation: str, started: float) -> Run:
@@ -111,8 +103,10 @@ def complete_run(
         try_model: whether MLflow is to have a model predict, which loads it.
     """
     run_id = run.info.run_id
-    files, missing = shown_files(entry, revision)
-    metrics = metrics_in(files)
+    files, models, missing = shown_files(entry, revision)
+    metrics, series = metrics_in(files), series_in(files)
+    for name in metrics.keys() & series.keys():  # told as the last step, or something else
+        metrics[f"reported.{name}"] = metrics.pop(name)
     new = {key: value for key, value in metrics.items() if key not in run.data.metrics}
     store.log(
         run_id,
@@ -122,18 +116,14 @@ def complete_run(
         | {tags.NOTE: notes.of_run(run.data.tags, {**run.data.metrics, **metrics})}
         | ({tags.EDITED: ", ".join(edited)} if edited else {}),
     )
-    read = {path: (entry.deps[path], DATASETS[path]) for path in DATASETS.keys() & entry.deps}
-    store.log_datasets(run_id, read)
+    store.log_series(run, series)
+    store.log_datasets(run_id, datasets_of(entry, revision))
     code = json.dumps(entry.code, indent=2).encode()
     store.log_artifacts(run_id, artifacts_in(files) | {tags.CODE_LIST: code})
-    for path, content in files.items():
-        if path.endswith(".csv"):
-            table = pd.read_csv(BytesIO(content))
-            if "epoch" in table:
-                store.log_epochs(run, table)
-        elif is_model(path) and not logged_model(run):
-            # After the metrics, which MLflow then shows on the model's page, too.
-            log_model(run_id, Path(path).name, content, try_it=try_model)
+    if models and not logged_model(run):
+        # After the metrics, which MLflow then shows on the model's page, too.
+        for path, content in models.items():
+            served_model.log_model(run_id, path, content, try_it=try_model)
     if missing:
         store.log(run_id, tags={tags.MISSING: ", ".join(missing)})
     elif tags.MISSING in run.data.tags:
@@ -155,48 +145,16 @@ def logged_model(run: Run) -> str | None:
     return outputs[0].model_id if outputs else None
 
 
-def shown_files(entry: LockEntry, revision: Revision) -> tuple[dict[str, bytes], list[str]]:
-    """Files whose content goes into the run of a computation; of others only the md5 does.
-
-    Returns:
-        The content of each, by path, and the paths of outputs that are not on this machine.
-    """
-    files: dict[str, bytes] = {}
-    missing = []
-    for path, md5 in entry.outs.items():
-        if md5.endswith(".dir") or Path(path).suffix in SHOWN or is_model(path):
-            content = content_of(revision, path, md5)
-            files |= content or {}
-            if not content:
-                missing.append(path)
-    return files, sorted(missing)
+def datasets_of(entry: LockEntry, revision: Revision) -> dict[str, str]:
+    """Md5 of the data that a computation read, by path: not code, models, nor what was measured."""
+    found = {}
+    for path, md5 in entry.data.items():
+        is_folder_of_code = md5.endswith(".dir") and any(map(is_code, revision.paths_below(path)))
+        if revision.pipeline.kind_of(path) == "outs" and not is_folder_of_code:
+            found[path] = md5
+    return found
 
 
 def missing_outs(run: Run) -> list[str]:
     """Outputs that a run should show and does not."""
     return [path for path in run.data.tags.get(tags.MISSING, "").split(", ") if path]
-
-
-def metrics_in(files: Mapping[str, bytes]) -> dict[str, float]:
-    """Numbers of the JSON files, nested keys joined by dots.
-
-    Raises:
-        UserError: one is not JSON, or has no names.
-    """
-    numbers: dict[str, float] = {}
-    for path, content in files.items():
-        if path.endswith(".json"):
-            try:
-                numbers |= flattened(json.loads(content))
-            except (ValueError, AttributeError) as error:
-                raise UserError(f"{path}: holds no metrics ({error}); run `dvc repro`") from error
-    return {key: value for key, value in numbers.items() if isinstance(value, int | float)}
-
-
-def artifacts_in(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Pictures and tables, by their path among a run's artifacts."""
-    return {
-        f"{FOLDERS[path.suffix]}/{path.name}": content
-        for path, content in zip(map(Path, files), files.values(), strict=True)
-        if path.suffix in FOLDERS
-    }

@@ -12,9 +12,17 @@ from stages.workflow.pipeline import LOCK_FILE
 from stages.workflow.revisions import Revision, find_revision, history, named_revisions, workspace
 
 
-def revisions_with_results() -> list[Revision]:
-    """Branches, tags and experiments, the oldest first, and the workspace at the end."""
-    return list(with_results([*named_revisions(), workspace()]))
+def revisions_with_results(*, all_commits: bool = False) -> list[Revision]:
+    """Branches, tags and experiments, the oldest first, and the workspace at the end.
+
+    Args:
+        all_commits: whether commits that have no name, and changed a dvc.lock, go before them.
+    """
+    named = named_revisions()
+    commits = {each.commit for each in named}
+    others = history()[::-1] if all_commits else []
+    others = [each for each in others if each.commit not in commits]
+    return list(with_results([*others, *named, workspace()]))
 
 
 def with_results(revisions: Iterable[Revision]) -> Iterator[Revision]:
@@ -75,8 +83,11 @@ def content_of(revision: Revision, path: str, md5: str) -> dict[str, bytes] | No
 
 
 def cached_file(md5: str) -> Path:
-    """Where DVC's cache has this content, if it has it."""
-    return _dvc_cache() / md5[:2] / md5[2:]
+    """Where DVC's cache has this content, if it has it; DVC 2 kept files one level up."""
+    name = f"{md5[:2]}/{md5[2:]}"
+    current = _dvc_cache() / "files" / "md5" / name
+    earlier = _dvc_cache() / name
+    return earlier if earlier.exists() and not current.exists() else current
 
 
 @functools.cache
@@ -93,4 +104,4 @@ def _dvc_cache() -> Path:
     )
     if told.returncode:
         raise UserError(f"`dvc cache dir` failed ({told.stderr.strip()}); mend .dvc/config")
-    return Path(told.stdout.strip()) / "files" / "md5"
+    return Path(told.stdout.strip())

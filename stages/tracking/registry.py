@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from stages.data.errors import UserError
 from stages.tracking import mirror, store, tags
+from stages.tracking.shown import artifacts_in
 from stages.tracking.store import MlflowException, ModelVersion, Run
 
 CHAMPION = "champion"
@@ -97,6 +98,6 @@ def predictions_of(read: Mapping[str, str], path: str) -> bytes | None:
     """A table, by its path, of a run that read these files, by path and md5; None if none is."""
     for run in store.find_runs({f"{tags.DEP}{each}": md5 for each, md5 in read.items()}):
         if f"{tags.OUT}{path}" in run.data.tags and path not in mirror.missing_outs(run):
-            (artifact,) = mirror.artifacts_in({path: b""})
+            (artifact,) = artifacts_in({path: b""})
             return store.load_text(f"runs:/{run.info.run_id}/{artifact}").encode()
     return None

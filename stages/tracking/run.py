@@ -213,9 +213,9 @@ def entry_now(stage: str, *, with_outs: bool = False) -> LockEntry:
         UserError: dvc.yaml or params.yaml cannot be read, or dvc.yaml has no such stage.
     """
     revision = workspace()
-    if stage not in revision.pipeline:
+    if stage not in revision.pipeline.stages:
         raise UserError(f"{PIPELINE_FILE}: has no stage {stage}")
-    declared = revision.pipeline[stage]
+    declared = revision.pipeline.stages[stage]
     deps, outs = (
         {path: md5 for path in paths if (md5 := revision.md5(path))}
         for paths in (declared.deps, declared.outs if with_outs else ())

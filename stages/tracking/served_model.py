@@ -7,6 +7,9 @@ so nothing of tracking is imported here, and MLflow only where it is there alrea
 import importlib.metadata
 import tempfile
 import warnings
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,8 @@ import numpy as np
 from stages.data.files import read_arrays
 from stages.data.splits import split_path
 from stages.models.loading import load_model
-from stages.models.storage import Classifier, read_model
+from stages.models.storage import HEADER, Classifier, read_model
 
-MODELS = Path("data/models")
 # What a stored model needs to predict; inferring it would cost 14 s a model (mlflow #22880).
 REQUIREMENTS = ("numpy", "scipy", "scikit-learn")
 OF_NETWORKS = ("tensorflow", "keras", "pandas", "tqdm")
@@ -42,21 +44,34 @@ class ServedModel:
         return self._classifier.predict(np.asarray(images, dtype=np.uint8))
 
 
-def is_model(path: str) -> bool:
-    """Whether an output is a model."""
-    return Path(path).parent == MODELS
+def is_stored_model(content: bytes) -> bool:
+    """Whether a file is a model as this library stores it."""
+    file = BytesIO(content)
+    return zipfile.is_zipfile(file) and f"{HEADER}.npy" in zipfile.ZipFile(file).namelist()
 
 
-def log_model(run_id: str, name: str, content: bytes, *, try_it: bool) -> None:
-    """Log a model that can be served: the very file, and the code that loads it.
+def log_model(run_id: str, path: str, files: Mapping[str, bytes], *, try_it: bool) -> None:
+    """Log a model: one of this library so that it can be served, any other as its files.
 
     Args:
         run_id: the run that made it.
-        name: of the model's file.
-        content: of that file.
+        path: of the model, a file or a folder.
+        files: content of each, by its path.
         try_it: whether to give an example, which MLflow at once has the model predict (a network
             takes seconds for it).
     """
+    content = files.get(path, b"")
+    if is_stored_model(content):
+        _log_classifier(run_id, Path(path).name, content, try_it=try_it)
+        return
+    from stages.tracking import store
+
+    below = {file.removeprefix(f"{path}/"): found for file, found in files.items()}
+    store.log_files_as_model(run_id, Path(path).stem, below)
+
+
+def _log_classifier(run_id: str, name: str, content: bytes, *, try_it: bool) -> None:
+    """Log the very file of a model, and the code that loads it."""
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec

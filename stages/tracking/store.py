@@ -7,17 +7,19 @@ import contextlib
 import functools
 import getpass
 import json
+import posixpath
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from stages.data.errors import UserError
 from stages.tracking import environment, tags
+from stages.workflow.pipeline import md5_of
 
 environment.prepare_environment()
 import mlflow  # noqa: E402  # it reads its environment when it is imported
@@ -25,9 +27,18 @@ from mlflow.entities import (  # noqa: E402  # as mlflow
     Dataset,
     DatasetInput,
     InputTag,
+    LoggedModelOutput,
+    LoggedModelStatus,
     Metric,
     Param,
     RunTag,
+)
+from mlflow.utils.validation import (  # noqa: E402  # as mlflow
+    MAX_DATASET_DIGEST_SIZE,
+    MAX_DATASET_NAME_SIZE,
+    MAX_ENTITY_KEY_LENGTH,
+    MAX_METRICS_PER_BATCH,
+    MAX_PARAMS_TAGS_PER_BATCH,
 )
 
 Run = mlflow.entities.Run
@@ -37,7 +48,6 @@ VERSION = tuple(int(part) for part in mlflow.__version__.split(".")[:2])
 load_text = mlflow.artifacts.load_text
 
 LOCK_TIMEOUT = 120  # seconds
-MOST_PARAMS = 100  # in a call
 
 
 def start_run(name: str, source: str, seen: Mapping[str, str], started: float) -> Run:
@@ -56,7 +66,8 @@ def start_run(name: str, source: str, seen: Mapping[str, str], started: float) -
         tags.SOURCE_COMMIT: seen.get(tags.COMMIT, ""),
         tags.PROCESS: tags.this_process(),
     }
-    return client().create_run(experiment_id(), milliseconds(started), named | dict(seen), name)
+    named = {_key(key): value for key, value in (named | dict(seen)).items()}
+    return client().create_run(experiment_id(), milliseconds(started), named, name)
 
 
 def watch_system(run_id: str) -> None:
@@ -104,57 +115,95 @@ def log(
         model_id: the logged model that the metrics measure, to be shown on its page.
     """
     now = milliseconds(time.time())
-    settings = [Param(key, str(value)) for key, value in (params or {}).items()]
-    while len(settings) > MOST_PARAMS:
-        client().log_batch(run_id, params=settings[:MOST_PARAMS])
-        del settings[:MOST_PARAMS]
-    client().log_batch(
+    _log_in_parts(
         run_id,
-        [Metric(k, float(v), now, step, model_id=model_id) for k, v in (metrics or {}).items()],
-        settings,
-        [RunTag(key, value) for key, value in (tags or {}).items()],
+        [
+            Metric(_key(name), float(value), now, step, model_id=model_id)
+            for name, value in (metrics or {}).items()
+        ],
+        [Param(_key(name), str(value)) for name, value in (params or {}).items()],
+        [RunTag(_key(name), value) for name, value in (tags or {}).items()],
     )
 
 
-def log_epochs(run: Run, table: pd.DataFrame) -> None:
-    """Log what a run does not have yet of a table with a column `epoch` and one for each metric."""
-    known = {
-        (name, each.step)
-        for name in run.data.metrics.keys() & set(table)
-        for each in client().get_metric_history(run.info.run_id, name)
-    }
+def log_series(run: Run, series: Mapping[str, Mapping[int, float]]) -> None:
+    """Log what a run does not have yet of metrics, by name and step."""
     now = milliseconds(time.time())
-    points = table.melt("epoch").itertuples(index=False)
-    missing = [
-        Metric(name, float(value), now, int(epoch))
-        for epoch, name, value in points
-        if (name, epoch) not in known
-    ]
-    client().log_batch(run.info.run_id, missing)
+    missing = []
+    for name, values in series.items():
+        key = _key(name)
+        is_new = key not in run.data.metrics
+        history = [] if is_new else client().get_metric_history(run.info.run_id, key)
+        known = {each.step for each in history}
+        missing += [Metric(key, v, now, step) for step, v in values.items() if step not in known]
+    _log_in_parts(run.info.run_id, missing, [], [])
+
+
+def _log_in_parts(
+    run_id: str, metrics: list[Metric], params: list[Param], tags: list[RunTag]
+) -> None:
+    """Log with as many calls as MLflow wants; tags last."""
+    for start in range(0, len(params), MAX_PARAMS_TAGS_PER_BATCH):
+        client().log_batch(run_id, params=params[start : start + MAX_PARAMS_TAGS_PER_BATCH])
+    for start in range(0, len(metrics), MAX_METRICS_PER_BATCH):
+        client().log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_PER_BATCH])
+    for start in range(0, len(tags), MAX_PARAMS_TAGS_PER_BATCH):
+        client().log_batch(run_id, tags=tags[start : start + MAX_PARAMS_TAGS_PER_BATCH])
+
+
+def _key(name: str) -> str:
+    """A name as MLflow takes it: some signs become `_`, and what is too long is cut."""
+    key = posixpath.normpath(re.sub(r"[^\w\-.:/ ]", "_", name))
+    key = re.sub(r"^[/.]+(?=/)", "_", key)
+    return key if len(key) <= MAX_ENTITY_KEY_LENGTH else f"{key[:200]}_{md5_of(key.encode())}"
 
 
 def log_artifacts(run_id: str, files: Mapping[str, bytes]) -> None:
     """Store files with a run, each by its path among the run's artifacts."""
     if not files:
         return
-    with tempfile.TemporaryDirectory() as folder:  # one call instead of one a file
-        for name, content in files.items():
-            target = Path(folder) / name
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(content)
+    with _in_a_folder(files) as folder:  # one call instead of one a file
         client().log_artifacts(run_id, folder)
 
 
-def log_datasets(run_id: str, datasets: Mapping[str, tuple[str, str]]) -> None:
-    """Name the datasets that a run read: by path, the md5 that DVC knows and what it was for."""
+@contextlib.contextmanager
+def _in_a_folder(files: Mapping[str, bytes]) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            target = Path(folder) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        yield folder
+
+
+def log_datasets(run_id: str, datasets: Mapping[str, str]) -> None:
+    """Name the datasets that a run read: the md5 that DVC knows, by path."""
     inputs = []
-    for path, (md5, context) in datasets.items():
+    for path, md5 in datasets.items():
         source = json.dumps({"path": path, "kept_by": "DVC"})
-        # MLflow cuts digests to 36 characters; an md5 has 32.
-        dataset = Dataset(path, md5, source_type="dvc", source=source)
-        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+        digest = md5[:MAX_DATASET_DIGEST_SIZE]  # an md5 has 32 characters, that of a folder 36
+        dataset = Dataset(path[-MAX_DATASET_NAME_SIZE:], digest, source_type="dvc", source=source)
+        context = InputTag("mlflow.data.context", PurePosixPath(path).stem)
+        inputs.append(DatasetInput(dataset, [context]))
     if inputs:
         client().log_inputs(run_id, inputs)
+
+
+def log_files_as_model(run_id: str, name: str, files: Mapping[str, bytes]) -> None:
+    """Keep the files of a model whose kind MLflow does not know, as a logged model of a run.
+
+    Args:
+        run_id: the run that made it.
+        name: of the model.
+        files: content of each, by its path.
+    """
+    model = client().create_logged_model(
+        experiment_id(), re.sub(r"[/:.%\"']", "_", name), run_id, model_type="files"
+    )
+    with _in_a_folder(files) as folder:
+        client().log_model_artifacts(model.model_id, folder)
+    client().finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    client().log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
 
 
 @contextlib.contextmanager
@@ -201,7 +250,7 @@ def client() -> mlflow.MlflowClient:
 @functools.cache
 def experiment_id() -> str:
     """Id of the experiment, which is made if it is not there yet."""
-    name = environment.EXPERIMENT
+    name = environment.experiment_name()
     client()  # which tells MLflow of the store
     if environment.store_is_database():
         with exclusive():

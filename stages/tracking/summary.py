@@ -10,13 +10,13 @@ by the clone that made it.
 import socket
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
-from stages.tracking import mirror, notes, store, tags
+from stages.tracking import notes, store, tags
 from stages.tracking.environment import project_root
-from stages.tracking.outputs import content_of
+from stages.tracking.shown import metrics_in, shown_files
 from stages.tracking.store import Run
-from stages.workflow.pipeline import PARAMS_FILE, PIPELINE_FILE, flattened, md5_of_json
+from stages.workflow.pipeline import PARAMS_FILE, flattened, md5_of_json, param_name, values_in
 from stages.workflow.revisions import Revision
 
 NO_METRICS = (
@@ -27,7 +27,7 @@ NO_METRICS = (
 
 def key_of(revision: Revision) -> str:
     """Names a revision by its kind and name and its content, as md5."""
-    files = [revision.md5(path) for path in (PARAMS_FILE, PIPELINE_FILE)]
+    files = [revision.md5(path) for path in (PARAMS_FILE, *revision.pipeline_files)]
     entries = sorted(entry.key for entry in revision.lock.values())
     return md5_of_json([_identity(revision), files, entries])
 
@@ -54,7 +54,6 @@ def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | N
         store.log(known.info.run_id, tags=note)
         return store.client().get_run(known.info.run_id)
     metrics = _headline_metrics(revision) if fits else {}
-    params = flattened(revision.params) if revision.read(PARAMS_FILE) else {}
     mark = {tags.SUMMARY: key_of(revision)}
     with store.exclusive():  # another process may have made it meanwhile
         if others := store.find_runs(mark, limit=1):
@@ -62,7 +61,7 @@ def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | N
         named = seen | note | {tags.CLONE: this_clone()}
         run = store.start_run(seen[tags.REVISION], "dvc repro", named, time.time())
         run_id = run.info.run_id
-        store.log(run_id, params=params, metrics=metrics, tags=mark)
+        store.log(run_id, params=_settings(revision), metrics=metrics, tags=mark)
         store.client().update_run(run_id, "FINISHED")
     return store.client().get_run(run_id)
 
@@ -90,17 +89,26 @@ def _fits(revision: Revision) -> bool:
     return all(written.get(path, md5) == md5 for path, md5 in read)
 
 
+def _settings(revision: Revision) -> dict[str, Any]:
+    """Params of all files: as they are, and of others as stages read them."""
+    found: dict[str, Any] = {}
+    for path in (PARAMS_FILE, *revision.pipeline.params):
+        if revision.read(path) is not None:
+            values = flattened(values_in(revision.read, path))
+            found |= {param_name(path, key): value for key, value in values.items()}
+    for entry in revision.lock.values():
+        found = entry.params | found
+    return found
+
+
 def _headline_metrics(revision: Revision) -> dict[str, float]:
-    """Numbers of the files that dvc.yaml declares as metrics; of several, after the file's name."""
-    paths = {
-        path: revision.lock[stage].outs[path]
-        for stage, declared in revision.pipeline.items()
-        for path, kind in declared.outs.items()
-        if kind == "metrics" and stage in revision.lock and path in revision.lock[stage].outs
-    }
-    metrics: dict[str, float] = {}
-    for path, md5 in paths.items():
-        prefix = "" if len(paths) == 1 else f"{Path(path).stem}."
-        numbers = mirror.metrics_in(content_of(revision, path, md5) or {})
-        metrics |= {f"{prefix}{name}": value for name, value in numbers.items()}
-    return metrics
+    """Numbers of the files that are declared as metrics; of a stage, as it wrote them."""
+    files: dict[str, bytes] = {}
+    for entry in revision.lock.values():
+        files |= shown_files(entry, revision, ["metrics"])[0]
+    listed = [path for path, kind in revision.pipeline.listed.items() if kind == "metrics"]
+    for path in listed:
+        for file in [path, *revision.paths_below(path)]:
+            if file not in files and (content := revision.read(file)) is not None:
+                files[file] = content
+    return metrics_in(files)

@@ -49,8 +49,13 @@ class Report:
     registered: list[str] = field(default_factory=list)
 
 
-def sync() -> Report:
+def sync(*, all_commits: bool = False, passes_on: bool = True) -> Report:
     """Make the runs match the revisions.
+
+    Args:
+        passes_on: whether tests of models are told to the models' runs, as this project does.
+        all_commits: whether to look at every commit with results; else at branches, tags,
+            experiments and the workspace.
 
     Two people who sync with one server at the same moment may both make a dataset, or one writes
     to a run that the other removes as a double; whom that hits begins again.
@@ -60,31 +65,34 @@ def sync() -> Report:
         UserError: Git or DVC cannot tell the revisions.
     """
     try:
-        return _sync()
+        return _sync(all_commits=all_commits, passes_on=passes_on)
     except store.MlflowException as error:
         if error.error_code not in COLLISIONS:
             raise
-        return _sync()
+        return _sync(all_commits=all_commits, passes_on=passes_on)
 
 
-def _sync() -> Report:
-    revisions = revisions_with_results()
+def _sync(*, all_commits: bool, passes_on: bool) -> Report:
+    revisions = revisions_with_results(all_commits=all_commits)
     known = store.find_runs()
     report = Report(len(revisions), {run.info.run_id for run in known})
     complete = runs_by_key(known)
     # What an experiment shares with its branch is the branch's, and its run is named so.
     in_turn = sorted(revisions, key=lambda each: bool(each.baseline))
     for revision in tqdm(in_turn, desc="sync", unit="revision", disable=None, leave=False):
-        _complete_runs(revision, complete, report)
+        with _told_of(revision.title):
+            _complete_runs(revision, complete, report, passes_on=passes_on)
     summaries = _renew_summaries(revisions, known, complete, report)
-    report.done["ended, as their process is gone"] = _end_dead(known, complete)
+    _end_dead(known, complete, report)
     if report.done["made from files"] or report.done["summaries made"]:
         _remove_doubles(store.find_runs())
     report.models = [
         complete[entry.key].info.run_id
         for revision in revisions
         for entry in revision.lock.values()
-        if revision.is_workspace and mirror.logged_model(complete[entry.key])
+        if revision.is_workspace
+        and entry.key in complete
+        and mirror.logged_model(complete[entry.key])
     ]
     made = {run.info.run_id for run in complete.values()}
     report.registered = [
@@ -92,7 +100,7 @@ def _sync() -> Report:
         for model in store.client().search_registered_models()
         if any(version.run_id in made for version in model.latest_versions)
     ]
-    views.save(report.models, summaries)
+    views.save(report.models if passes_on else None, summaries, with_models=passes_on)
     return report
 
 
@@ -108,7 +116,9 @@ def runs_by_key(runs: list[Run]) -> dict[str, Run]:
     return {run.data.tags[tags.ENTRY]: run for run in reversed(runs) if tags.ENTRY in run.data.tags}
 
 
-def _complete_runs(revision: Revision, complete: dict[str, Run], report: Report) -> None:
+def _complete_runs(
+    revision: Revision, complete: dict[str, Run], report: Report, *, passes_on: bool = True
+) -> None:
     """Make the runs that a revision lacks, complete those that lack files, pass on what is new."""
     has_news = False
     for entry in revision.lock.values():
@@ -123,7 +133,7 @@ def _complete_runs(revision: Revision, complete: dict[str, Run], report: Report)
             report.done["completed" if run.info.run_id in report.known else "made from files"] += 1
         complete[entry.key] = run
         report.missing |= {entry.outs[path]: path for path in mirror.missing_outs(run)}
-    for entry in revision.lock.values():
+    for entry in revision.lock.values() if passes_on else ():
         with _told_of(f"{revision.title}, {entry.stage}"):
             after_entry(entry, revision, complete, again=has_news)
 
@@ -152,7 +162,9 @@ def _renew_summaries(
     past = [
         run
         for key, run in there.items()
-        if key not in current and run.data.tags.get(tags.CLONE) == this_clone()
+        if key not in current
+        and run.data.tags.get(tags.CLONE) == this_clone()
+        and run.data.tags.get(tags.KIND) != "commit"  # which does not change
     ]
     for run in past:
         store.client().delete_run(run.info.run_id)
@@ -169,20 +181,25 @@ def _told_of(what: str) -> Iterator[None]:
         print(f"WARNING: {what}: {error}", file=sys.stderr)
 
 
-def _end_dead(known: list[Run], complete: dict[str, Run]) -> int:
-    """End the runs that a process of this machine began and no longer writes; how many."""
+def _end_dead(known: list[Run], complete: dict[str, Run], report: Report) -> None:
+    """End the runs that a process of this machine began and no longer writes.
+
+    What was being made from files is made anew, so that such a run is deleted: also one that this
+    process began, before another writer came in its way.
+    """
     ready = {run.info.run_id for run in complete.values()}
-    dead = [
-        run.info.run_id
-        for run in known
-        if run.info.status == "RUNNING"
-        and run.info.run_id not in ready
-        and tags.PROCESS in run.data.tags
-        and tags.writer_is_gone(run.data.tags[tags.PROCESS])
-    ]
-    for run_id in dead:
-        store.client().update_run(run_id, "KILLED")  # when is not known
-    return len(dead)
+    here = tags.this_process()
+    for run in known:
+        writer = run.data.tags.get(tags.PROCESS, "")
+        if run.info.status != "RUNNING" or run.info.run_id in ready or not writer:
+            continue
+        told = tags.STAGE in run.data.tags and tags.MADE_FROM not in run.data.tags
+        if told and tags.writer_is_gone(writer):
+            store.client().update_run(run.info.run_id, "KILLED")  # when is not known
+            report.done["ended, as their process is gone"] += 1
+        elif not told and (writer == here or tags.writer_is_gone(writer)):
+            store.client().delete_run(run.info.run_id)
+            report.done["half-made removed"] += 1
 
 
 def _remove_doubles(runs: list[Run]) -> None:

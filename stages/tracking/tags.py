@@ -51,7 +51,7 @@ def of_revision(revision: Revision) -> dict[str, str]:
     try:
         git = repository().git
         tags[COMMIT] = repository().head.commit.hexsha
-        outs = (path for each in revision.pipeline.values() for path in each.outs)
+        outs = (path for each in revision.pipeline.stages.values() for path in each.outs)
         written = [f":(exclude,literal){path_in_repository(path)}" for path in (*outs, LOCK_FILE)]
         tags[DIRTY] = str(bool(git.diff("HEAD", "--name-only", "--", *written))).lower()
     except (UserError, ValueError):  # no repository, no commit yet, or dvc.yaml cannot be read

@@ -27,7 +27,7 @@ SETTINGS = (
 )
 ALL_MODELS = f"metrics.`test.accuracy` >= 0 AND tags.`{tags.EXPERIMENT}` IS NULL"
 DESCRIPTION = """\
-To compare, open *Views* above: **Experiments** or **The three models**.
+To compare, open *Views* above.
 
 There are two kinds of runs:
 
@@ -36,11 +36,16 @@ There are two kinds of runs:
 - **Runs of stages** (tag `stage`), one for each computation of a stage of the DVC pipeline: curves,
   pictures, tables, models.
 
-`make sync` makes what is missing; `make ui` also prints links.
+`sync` makes what is missing; `ui` also prints links.
 """
 
 
-def save(models: Sequence[str] | None = None, summaries: Sequence[Run] | None = None) -> None:
+def save(
+    models: Sequence[str] | None = None,
+    summaries: Sequence[Run] | None = None,
+    *,
+    with_models: bool = True,
+) -> None:
     """Give the experiment its views and its description.
 
     Args:
@@ -48,6 +53,7 @@ def save(models: Sequence[str] | None = None, summaries: Sequence[Run] | None = 
             each has a workspace: there, as without any, all runs that made models are shown.
         summaries: the summary runs; settings in which they differ get columns.
             Without one of these, its view is made only if there is none.
+        with_models: whether there is a view of the models; it has columns of this project.
     """
     experiment = store.client().get_experiment(store.experiment_id())
     wanted = {tags.NOTE: experiment.tags.get(tags.NOTE, DESCRIPTION), KIND: MACHINE_LEARNING}
@@ -63,7 +69,7 @@ def save(models: Sequence[str] | None = None, summaries: Sequence[Run] | None = 
         shown = {"name": name, "createdAt": experiment.creation_time, "state": json.dumps(state)}
         wanted[TAG + key] = json.dumps(shown)
 
-    if models is not None or TAG + MODELS not in experiment.tags:
+    if with_models and (models is not None or TAG + MODELS not in experiment.tags):
         are_mine = models and not environment.URI_OF_USER
         runs = f"attributes.run_id IN ({str(models)[1:-1]})" if are_mine else ALL_MODELS
         columns = [*_columns("metrics", MEASURES), *_columns("params", SETTINGS)]
@@ -82,20 +88,22 @@ def save(models: Sequence[str] | None = None, summaries: Sequence[Run] | None = 
             store.client().set_experiment_tag(experiment.experiment_id, key, value)
 
 
-def links(address: str, models: Sequence[str], registered: Sequence[str]) -> dict[str, str]:
+def links(
+    address: str, models: Sequence[str], registered: Sequence[str], *, with_models: bool = True
+) -> dict[str, str]:
     """Addresses of the pages to open, by what they show.
 
     Args:
         address: of the server.
         models: ids of the runs to compare; none if empty.
         registered: names of registered models.
+        with_models: whether there is a view of the models.
     """
     experiment, kind = store.experiment_id(), {"workflowType": "machine_learning"}
     table = f"experiments/{experiment}/runs"
-    pages = {
-        "the three models": (table, {"viewStateShareKey": MODELS} | kind),
-        "the experiments": (table, {"viewStateShareKey": EXPERIMENTS} | kind),
-    }
+    pages = {"the experiments": (table, {"viewStateShareKey": EXPERIMENTS} | kind)}
+    if with_models:
+        pages = {"the three models": (table, {"viewStateShareKey": MODELS} | kind)} | pages
     if models:
         runs = {"runs": json.dumps(list(models)), "experiments": json.dumps([experiment])}
         pages["all about the models, side by side"] = ("compare-runs", runs | kind)

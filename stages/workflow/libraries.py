@@ -17,7 +17,7 @@ def check_libraries(stage: str) -> None:
     Raises:
         UserError: another version is installed.
     """
-    for name, version in workspace().pipeline[stage].params.items():
+    for name, version in workspace().pipeline.stages[stage].params.items():
         file, _, library = name.partition(":")
         if file == LIBRARIES_FILE:
             installed = importlib.metadata.version(library)

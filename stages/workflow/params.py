@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from stages.workflow.legal_values import validated
-from stages.workflow.pipeline import PARAMS_FILE, read_file, yaml_in
+from stages.workflow.pipeline import PARAMS_FILE, read_file, values_in
 
 GATE, REGISTRY = "gate", "registry"
 
@@ -208,4 +208,4 @@ def read_params(path: Path = Path(PARAMS_FILE)) -> Params:
     Raises:
         UserError: a line for each mistake: file, key, value given, what is legal.
     """
-    return validated(path, Params, yaml_in(read_file, str(path)))
+    return validated(path, Params, values_in(read_file, str(path)))

@@ -9,6 +9,7 @@ import functools
 import json
 import math
 import os
+import posixpath
 import re
 from dataclasses import dataclass
 from json import JSONDecodeError
@@ -23,16 +24,18 @@ from stages.data.files import file_hash
 from stages.workflow.pipeline import (
     LOCK_FILE,
     PARAMS_FILE,
-    Declaration,
+    PIPELINE_FILE,
     LockEntry,
-    declarations,
+    Pipeline,
     lock_entries,
     md5_of,
     read_file,
-    yaml_in,
+    read_pipeline,
+    values_in,
 )
 
 WORKSPACE = "workspace"
+OTHER_PROJECT = ".dvc/config"  # below a folder that is a project of its own
 SHORT = 10  # hex digits of a commit that is only to be recognized
 # refs/exps/ + baseline commit in two parts + name; DVC's own references beside them are not these.
 REFERENCE = re.compile(
@@ -119,6 +122,20 @@ class Revision:
         ]
         return md5_of(json.dumps(listed, sort_keys=True).encode()) + ".dir"
 
+    def added_md5(self, path: str) -> str | None:
+        """What DVC calls the content of a file by that came by `dvc add`; None if none did.
+
+        Raises:
+            UserError: its .dvc file is not as DVC writes it.
+        """
+        dvc_file = f"{path}.dvc"
+        if self.read(dvc_file) is None:
+            return None
+        match values_in(self.read, dvc_file):
+            case {"outs": [{"md5": str(md5)}]}:
+                return md5
+        raise UserError(f"{dvc_file}: is not as DVC writes it; restore it from Git")
+
     @functools.cached_property
     def params(self) -> dict[str, Any]:
         """The sections of params.yaml.
@@ -126,25 +143,61 @@ class Revision:
         Raises:
             UserError: it is missing or cannot be read.
         """
-        return yaml_in(self.read, PARAMS_FILE)
+        return values_in(self.read, PARAMS_FILE)
 
     @functools.cached_property
     def lock(self) -> dict[str, LockEntry]:
-        """What dvc.lock recorded, by stage; empty if there is none.
+        """What each dvc.lock recorded, by stage; empty if there is none.
 
         Raises:
             UserError: it is not what DVC writes.
         """
-        return lock_entries(self.read)
+        entries: dict[str, LockEntry] = {}
+        for folder in self._folders_with(LOCK_FILE):
+            # A lock file does not say in which folder a stage ran.
+            moves = b"wdir" in (self.read(posixpath.join(folder, PIPELINE_FILE)) or b"")
+            stages = self.pipeline.stages if moves else {}
+            runs_in = {name: stage.folder for name, stage in stages.items()}
+            entries |= lock_entries(self.read, folder, runs_in)
+        return entries
 
     @functools.cached_property
-    def pipeline(self) -> dict[str, Declaration]:
-        """What dvc.yaml declares, by stage.
+    def pipeline(self) -> Pipeline:
+        """What each dvc.yaml declares.
 
         Raises:
-            UserError: a file cannot be read, or has what is not understood here.
+            UserError: a file cannot be read, or is not as DVC takes it.
         """
-        return declarations(self.read)
+        return read_pipeline(self.read, self._folders_with(PIPELINE_FILE))
+
+    @property
+    def pipeline_files(self) -> list[str]:
+        """Paths of all dvc.yaml."""
+        return [posixpath.join(each, PIPELINE_FILE) for each in self._folders_with(PIPELINE_FILE)]
+
+    def _folders_with(self, name: str) -> list[str]:
+        """Folders that have a file of this name, the project's own, which is empty, first."""
+        found = [path for path in self._dvc_files if posixpath.basename(path) == name]
+        return [posixpath.dirname(path) for path in sorted(found or [name], key=len)]
+
+    @functools.cached_property
+    def _dvc_files(self) -> list[str]:
+        """Paths of dvc.yaml and dvc.lock in all folders but those of other projects."""
+        names = (PIPELINE_FILE, LOCK_FILE, OTHER_PROJECT)
+        where = ["--untracked"] if self.is_workspace else [self.commit]
+        try:
+            found = repository().git.grep(
+                *("--files-with-matches", "--null", "-e", "", *where, "--"),
+                *map(_in_any_folder, names),
+            )
+        except (UserError, git.GitCommandError):  # no Git; Git has none of them
+            return []
+        place = f"{self.commit}:{_prefix()}" if self.commit and not self.is_workspace else _prefix()
+        paths = [each.removeprefix(place) for each in found.split("\0")]
+        others = [
+            each.removesuffix(OTHER_PROJECT) for each in paths if each.endswith(f"/{OTHER_PROJECT}")
+        ]
+        return [each for each in paths if not each.startswith(tuple(others))]
 
     def numbers(self, path: str) -> dict[str, Any]:
         """What a metrics file holds: nested objects of finite numbers; null counts as absent.
@@ -209,7 +262,7 @@ def named_revisions() -> list[Revision]:
 
 def history() -> list[Revision]:
     """Commits of all branches, tags and experiments that changed dvc.lock, the latest first."""
-    commits = repository().git.rev_list("--all", "--", LOCK_FILE).split()
+    commits = repository().git.rev_list("--all", "--", _in_any_folder(LOCK_FILE)).split()
     return [Revision(commit[:SHORT], "commit", commit) for commit in commits]
 
 
@@ -258,7 +311,18 @@ def _repository_around(folder: Path) -> git.Repo:
 def path_in_repository(path: str) -> str:
     """A path as Git names it, where the project is a folder of a larger repository."""
     root = Path(repository().working_dir).resolve()
-    return (Path.cwd().resolve().relative_to(root) / path).as_posix()
+    return posixpath.normpath((Path.cwd().resolve().relative_to(root) / path).as_posix())
+
+
+def _prefix() -> str:
+    """What Git, which gives paths from its own folder, has before paths of the project."""
+    folder = path_in_repository("")
+    return "" if folder == "." else f"{folder}/"
+
+
+def _in_any_folder(name: str) -> str:
+    """For Git: files of this name in any folder of the project."""
+    return f":(glob){_prefix()}**/{name}"
 
 
 def _git_object(commit: str, path: str) -> git.Blob | git.Tree | None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from stages.data.errors import UserError
 from stages.workflow.pipeline import (
     LOCK_FILE,
     PARAMS_FILE,
@@ -21,7 +20,7 @@ from stages.workflow.pipeline import (
     LockEntry,
     flattened,
     param_name,
-    yaml_in,
+    values_in,
 )
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def all_params(revision: "Revision", entries: Mapping[str, LockEntry]) -> dict[s
         param_name(file, key): value
         for file in dict.fromkeys([PARAMS_FILE, *named])
         if revision.read(file) is not None
-        for key, value in flattened(yaml_in(revision.read, file)).items()
+        for key, value in flattened(values_in(revision.read, file)).items()
     }
 
 
@@ -133,7 +132,7 @@ def stale_stages(revision: "Revision") -> list[StaleStage]:
     Raises:
         UserError: a file is missing or cannot be read, or `dvc.yaml` has what is not understood.
     """
-    declared, entries = revision.pipeline, revision.lock
+    declared, entries = revision.pipeline.stages, revision.lock
     written = {
         path: md5
         for name in declared
@@ -141,7 +140,7 @@ def stale_stages(revision: "Revision") -> list[StaleStage]:
         for path, md5 in entries[name].outs.items()
     }
     data = {path for each in declared.values() for path in each.cached}
-    md5_now = functools.cache(functools.partial(_md5_now, revision))
+    md5_now = functools.cache(lambda path: revision.md5(path) or revision.added_md5(path))
     changes = {name: [Change(Kind.DECLARED, "", f"it is not in {LOCK_FILE}")] for name in declared}
     for name in declared.keys() & entries.keys():
         found = changes_of(entries[name], written, declared[name].params, md5_now, data)
@@ -153,17 +152,6 @@ def stale_stages(revision: "Revision") -> list[StaleStage]:
         *_with_followers(changes, declared),
         *(StaleStage(name, [left_over], []) for name in entries if name not in declared),
     ]
-
-
-def _md5_now(revision: "Revision", path: str) -> str | None:
-    """Md5 of what Git keeps; of a file that came by `dvc add`, what its .dvc file says."""
-    md5, dvc_file = revision.md5(path), f"{path}.dvc"
-    if md5 or revision.read(dvc_file) is None:
-        return md5
-    match yaml_in(revision.read, dvc_file):
-        case {"outs": [{"md5": str(md5)}]}:
-            return md5
-    raise UserError(f"{dvc_file}: is not as DVC writes it; restore it from Git")
 
 
 def _changes_of_list(declaration: Declaration, entry: LockEntry) -> list[Change]:

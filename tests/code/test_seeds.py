@@ -152,7 +152,7 @@ def test_the_stage_of_each_network_has_one_seed() -> None:
     from stages.workflow.revisions import workspace
 
     for names in MODELS.values():
-        seeds = [p for p in workspace().pipeline[names.stage].params if p.endswith(".seed")]
+        seeds = [p for p in workspace().pipeline.stages[names.stage].params if p.endswith(".seed")]
         assert seeds == [f"{names.name}.seed"] * (names.name != "baseline")
 
 

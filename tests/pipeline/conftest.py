@@ -24,6 +24,7 @@ from stages.data.cifar10_sources import SOURCES
 from stages.data.mobilenet_weights import WHEEL
 from tests.committed import RESULTS, copy_committed_results
 from tests.pipeline import warm
+from tests.pipeline.foreign import foreign  # noqa: F401  # a fixture
 from tests.pipeline.tiny import swept, tiny, tiny_named, tiny_origin  # noqa: F401  # fixtures
 from tests.raw_files import ROOT, raw_file
 

@@ -55,6 +55,8 @@ stages:
     cmd: python steps.py draw
     deps: [metrics/predictions.csv, steps.py]
     plots: [metrics/drawn: {cache: false}]
+artifacts:
+  baseline: {path: data/models/baseline.npz, type: model}
 """
 PARAMS = """\
 data: {seed: 0, limit_per_class: null}
