@@ -16,7 +16,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from stages.tracking.environment import EXPERIMENT
+from stages.tracking.environment import experiment_name
 from stages.tracking.receipts import find_receipts
 
 
@@ -27,7 +27,7 @@ def main() -> None:
         uri = f"sqlite:///{folder}/mlflow.db"
         place = (
             "--experiment-name",
-            EXPERIMENT,
+            experiment_name(),
             "--artifact-location",
             f"file://{folder}/artifacts",
         )

@@ -37,6 +37,7 @@ class Report:
         known: ids of the runs that were there before.
         done: numbers of runs, by what was done with them.
         missing: paths of outputs of the project that are not on this machine, by md5.
+        warned: what was told of revisions that cannot be read.
         models: ids of the runs that made the models of the workspace.
         registered: names of registered models that came from such runs.
     """
@@ -45,6 +46,7 @@ class Report:
     known: set[str]
     done: Counter[str] = field(default_factory=Counter)
     missing: dict[str, str] = field(default_factory=dict)
+    warned: set[str] = field(default_factory=set)
     models: list[str] = field(default_factory=list)
     registered: list[str] = field(default_factory=list)
 
@@ -80,7 +82,7 @@ def _sync(*, all_commits: bool, passes_on: bool) -> Report:
     # What an experiment shares with its branch is the branch's, and its run is named so.
     in_turn = sorted(revisions, key=lambda each: bool(each.baseline))
     for revision in tqdm(in_turn, desc="sync", unit="revision", disable=None, leave=False):
-        with _told_of(revision.title):
+        with _told_of(revision, report):
             _complete_runs(revision, complete, report, passes_on=passes_on)
     summaries = _renew_summaries(revisions, known, complete, report)
     _end_dead(known, complete, report)
@@ -134,7 +136,7 @@ def _complete_runs(
         complete[entry.key] = run
         report.missing |= {entry.outs[path]: path for path in mirror.missing_outs(run)}
     for entry in revision.lock.values() if passes_on else ():
-        with _told_of(f"{revision.title}, {entry.stage}"):
+        with _told_of(revision, report):
             after_entry(entry, revision, complete, again=has_news)
 
 
@@ -154,7 +156,7 @@ def _renew_summaries(
     there = {run.data.tags[tags.SUMMARY]: run for run in known if tags.SUMMARY in run.data.tags}
     current = {}
     for revision in tqdm(revisions, desc="sync", unit="summary", disable=None, leave=False):
-        with _told_of(revision.title):
+        with _told_of(revision, report):
             key = key_of(revision)
             current[key] = complete_summary(revision, complete, there.get(key))
             if current[key] is not there.get(key):
@@ -173,12 +175,15 @@ def _renew_summaries(
 
 
 @contextlib.contextmanager
-def _told_of(what: str) -> Iterator[None]:
-    """Go on after what a file of a revision is wrong with, and tell it."""
+def _told_of(revision: Revision, report: Report) -> Iterator[None]:
+    """Go on after what a file of a revision is wrong with, and tell it once."""
     try:
         yield
     except UserError as error:
-        print(f"WARNING: {what}: {error}", file=sys.stderr)
+        told = f"WARNING: {revision.title}: {error}"
+        if told not in report.warned:
+            print(told, file=sys.stderr)
+        report.warned.add(told)
 
 
 def _end_dead(known: list[Run], complete: dict[str, Run], report: Report) -> None:

@@ -200,12 +200,7 @@ def values_in(read: Read, path: str) -> dict[str, Any]:
     Raises:
         UserError: it is missing, cannot be read, or a merge has left a conflict in it.
     """
-    content = read(path)
-    if content is None:
-        raise UserError(f"{path}: is missing; restore it from Git")
-    if found := CONFLICT.search(content):
-        line = content[: found.start()].count(b"\n") + 1
-        raise UserError(f"{path}: line {line}: a merge has left a conflict; {_remedy(path)}")
+    content = _merged(read, path)
     suffix = PurePosixPath(path).suffix.lower()
     try:
         values = parsed(content, suffix)
@@ -216,6 +211,17 @@ def values_in(read: Read, path: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds no sections; {_remedy(path)}")
     return values
+
+
+def _merged(read: Read, path: str) -> bytes:
+    """Content of a file that is there, and in which a merge has left no conflict."""
+    content = read(path)
+    if content is None:
+        raise UserError(f"{path}: is missing; restore it from Git")
+    if found := CONFLICT.search(content):
+        line = content[: found.start()].count(b"\n") + 1
+        raise UserError(f"{path}: line {line}: a merge has left a conflict; {_remedy(path)}")
+    return content
 
 
 def parsed(content: bytes, suffix: str) -> Any:
@@ -383,7 +389,7 @@ class _Files:
         self.exists = lambda path: read(path) is not None
         self.isdir = lambda _path: False
         self.suffix = lambda path: PurePosixPath(path).suffix
-        self.open = lambda path, **_: io.StringIO((read(path) or b"").decode())
+        self.open = lambda path, **_: io.StringIO(_merged(read, path).decode())
 
 
 class _Parser:

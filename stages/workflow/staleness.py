@@ -142,7 +142,10 @@ def stale_stages(revision: "Revision") -> list[StaleStage]:
     data = {path for each in declared.values() for path in each.cached}
     md5_now = functools.cache(lambda path: revision.md5(path) or revision.added_md5(path))
     changes = {name: [Change(Kind.DECLARED, "", f"it is not in {LOCK_FILE}")] for name in declared}
-    for name in declared.keys() & entries.keys():
+    for name in declared:
+        if declared[name].frozen:  # DVC runs it for nothing
+            changes[name] = []
+    for name in [each for each in declared if changes[each] and each in entries]:
         found = changes_of(entries[name], written, declared[name].params, md5_now, data)
         listed = _changes_of_list(declared[name], entries[name])
         dropped = {each.what for each in listed if each.kind is Kind.RECORDED}
@@ -182,7 +185,8 @@ def _with_followers(
         for name, each in declared.items()
     }
     running = {name for name in declared if _need_run(changes[name])}
-    while following := {name for name in declared if running & set(before[name])} - running:
+    frozen = {name for name in declared if declared[name].frozen}
+    while following := {n for n in declared if running & set(before[n])} - running - frozen:
         running |= following
     return [
         StaleStage(name, changes[name], [each for each in before[name] if each in running])

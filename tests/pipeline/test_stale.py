@@ -311,9 +311,11 @@ def test_stale_seeds_are_told_and_are_no_error(capsys: pytest.CaptureFixture[str
         ("dvc.lock", "schema: '2.0'\nstages: 3\nx:\n  a:\n", "is not a lock file of DVC"),
         ("dvc.lock", "\xff\xfe", "is not YAML"),
         ("params.yaml", "a: 1\n>>>>>>> theirs\n", r"line 2: a merge has left a conflict; mend it"),
-        ("params.yaml", "width: 1\n", r"model\.kind: is missing, and dvc\.yaml names it"),
+        ("params.yaml", "width: 1\n", r"dvc\.yaml: failed to parse .* not find 'model\.kind'"),
         ("libraries.yaml", "numpy: 2.3.0\n", r"libraries\.yaml: keras: is missing, and dvc\.yaml"),
-        ("dvc.yaml", "stages: {a: {cmd: x, frozen: true}}", r"stages\.a\.frozen: is not underst"),
+        ("dvc.yaml", "stages: {a: {deps: [x]}}", r"dvc\.yaml: stages\.a: has no `cmd`"),
+        ("dvc.yaml", "stages: [a, b]", r"dvc\.yaml: is not as DVC takes it"),
+        ("dvc.yaml", "vars: [none.yaml]\nstages: {}", r"dvc\.yaml: .*'none\.yaml' does not exist"),
     ],
 )
 @pytest.mark.usefixtures("project")

@@ -69,6 +69,7 @@ def test_each_revision_has_one_row_of_what_it_is_now(tiny: Project) -> None:
     headline = json.loads((tiny.folder / "metrics/summary.json").read_text())
     params = YAML(typ="safe").load(tiny.folder / "params.yaml")
     values = {key: str(value) for key, value in flattened(params).items()}
+    values["libraries.yaml:numpy"] = "2.0.0"  # a stage reads it
     for row in rows.values():
         assert row.data.metrics == headline
         assert row.data.params == values
@@ -110,11 +111,12 @@ def test_a_revision_that_cannot_be_read_is_told_and_left_out(tiny: Project) -> N
     tiny.run("git", "switch", "--quiet", "main")
     assert params.read_text() == whole
     finished = tiny.python(*SYNC)
-    assert "WARNING: branch broken: params.yaml: is not YAML" in finished.stderr
+    assert finished.stderr.count("WARNING: branch broken") == 1
+    assert "unable to read: 'params.yaml', YAML file structure is corrupted" in finished.stderr
     assert set(tiny.summaries()) == {"main", "workspace"}
 
 
-def test_metrics_of_several_files_keep_apart(tiny: Project) -> None:
+def test_metrics_of_several_files_are_in_one_row(tiny: Project) -> None:
     pipeline = tiny.folder / "dvc.yaml"
     text = pipeline.read_text()
     for path in ("metrics/evaluate.json", "metrics/summary.json"):
@@ -125,4 +127,4 @@ def test_metrics_of_several_files_keep_apart(tiny: Project) -> None:
     tiny.commit("two files of metrics")
     tiny.python(*SYNC)
     names = set(tiny.summaries()["main"].data.metrics)
-    assert {"summary.base_test", "evaluate.baseline.accuracy"} <= names
+    assert {"base_test", "baseline.accuracy"} <= names

@@ -186,6 +186,7 @@ def _make(project: "Project") -> None:
         ("dvc.yaml", PIPELINE),
         ("params.yaml", PARAMS),
         ("libraries.yaml", "numpy: 2.0.0\n"),
+        ("pyproject.toml", '[project]\nname = "car-or-truck"\n'),
         ("steps.py", STEPS),
         (".gitignore", "/logs/\n/mlflow.*\n/mlartifacts\n__pycache__/\n/data/\n"),
     ):
