@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -111,6 +112,39 @@ def test_an_experiment_from_the_cache_shares_the_runs_and_its_name_leads_to_them
     before_second = contents(tiny)
     assert "nothing to do" in tiny.python(*SYNC).stdout
     assert contents(tiny) == before_second
+
+
+COLLIDE = """\
+import subprocess, sys
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
+from stages.tracking import store
+from stages.tracking.sync import sync
+
+as_it_is = store.log_datasets
+
+
+def too_late(run_id, datasets):
+    store.log_datasets = as_it_is
+    subprocess.run([sys.executable, "-m", "stages", "sync"], cwd=sys.argv[1], check=True)
+    raise MlflowException("UNIQUE constraint failed: datasets", BAD_REQUEST)
+
+
+store.log_datasets = too_late
+sync()
+"""
+
+
+def test_a_run_that_another_sync_overtook_is_not_left_half_made(
+    tiny_named: Callable[[str], Project],
+) -> None:
+    ada, bob = tiny_named("ada"), tiny_named("bob")
+    (ada.folder / "collide.py").write_text(COLLIDE)
+    one_store = {"MLFLOW_TRACKING_URI": f"sqlite:///{ada.folder / 'mlflow.db'}"}
+    ada.run("python", "collide.py", str(bob.folder), PYTHONPATH=str(ada.folder), **one_store)
+    kinds = {"dvc.record", "dvc.summary"}
+    assert all(kinds & run.data.tags.keys() for run in ada.all_runs()), "half-made"
+    assert set(by_stage(ada)) == set(ada.locked())
 
 
 @pytest.mark.xdist_group("swept")
