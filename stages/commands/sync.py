@@ -2,8 +2,8 @@
 
 Runs that are missing are made from the files: those of stages that DVC took from its cache, that
 were computed elsewhere, or that ran while MLflow was away. A revision gets a summary run, with all
-its settings and headline metrics, and runs of processes that were killed are ended. Run again, it
-changes nothing.
+its settings and headline metrics, and runs of processes that were killed are ended. Runs that a
+person deleted stay so. Run again, it changes nothing.
 """
 
 import argparse
@@ -46,5 +46,11 @@ def sync_and_tell() -> "Report":
             f"sync: {len(report.missing)} files are not on this machine ({paths}); their runs are "
             "there without them; `dvc fetch --all-branches --all-tags` (for experiments "
             "`dvc exp pull`), then sync again"
+        )
+    if report.deleted:
+        print(
+            f"sync: {len(report.deleted)} runs stay away, as somebody deleted them in MLflow "
+            f"({', '.join(sorted(report.deleted))}); `mlflow runs restore --run-id ID` brings one "
+            "back, and after `mlflow gc` they are made anew"
         )
     return report

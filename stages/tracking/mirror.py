@@ -70,13 +70,15 @@ def start_run(entry: LockEntry, seen: Mapping[str, str], computation: str, start
 def make_run(entry: LockEntry, revision: Revision) -> Run:
     """The run of a computation; one that is missing, or broke off, is made complete from files.
 
+    One that a person deleted stays so, and is returned as it is.
+
     What files cannot tell is taken from the receipt, if the computation took place here; without
     one the run has no duration and no end.
     """
     receipt = next(iter(find_receipts(entry.key)), None)
     computation = receipt.computation if receipt else entry.key
     with store.exclusive():  # another process may have made it meanwhile
-        if known := store.find_runs({tags.ENTRY: entry.key}, limit=1):
+        if known := store.find_runs({tags.ENTRY: entry.key}, with_deleted=True):
             return known[0]
         begun = store.find_runs({tags.COMPUTATION: computation}, limit=1)
         seen = {**tags.of_revision(revision), tags.MADE_FROM: "files"}

@@ -57,7 +57,7 @@ def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | N
     params = flattened(revision.params) if revision.read(PARAMS_FILE) else {}
     mark = {tags.SUMMARY: key_of(revision)}
     with store.exclusive():  # another process may have made it meanwhile
-        if others := store.find_runs(mark, limit=1):
+        if others := store.find_runs(mark, with_deleted=True):  # or a person deleted it
             return others[0]
         named = seen | note | {tags.CLONE: this_clone()}
         run = store.start_run(seen[tags.REVISION], "dvc repro", named, time.time())

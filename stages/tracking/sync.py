@@ -37,6 +37,7 @@ class Report:
         known: ids of the runs that were there before.
         done: numbers of runs, by what was done with them.
         missing: paths of outputs of the project that are not on this machine, by md5.
+        deleted: ids of the runs that are not made anew, as a person deleted them.
         models: ids of the runs that made the models of the workspace.
         registered: names of registered models that came from such runs.
     """
@@ -45,6 +46,7 @@ class Report:
     known: set[str]
     done: Counter[str] = field(default_factory=Counter)
     missing: dict[str, str] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
     models: list[str] = field(default_factory=list)
     registered: list[str] = field(default_factory=list)
 
@@ -81,10 +83,10 @@ def _sync() -> Report:
     if report.done["made from files"] or report.done["summaries made"]:
         _remove_doubles(store.find_runs())
     report.models = [
-        complete[entry.key].info.run_id
+        run.info.run_id
         for revision in revisions
-        for entry in revision.lock.values()
-        if revision.is_workspace and mirror.logged_model(complete[entry.key])
+        for run in (complete[entry.key] for entry in revision.lock.values())
+        if revision.is_workspace and mirror.logged_model(run) and not store.is_deleted(run)
     ]
     made = {run.info.run_id for run in complete.values()}
     report.registered = [
@@ -112,10 +114,12 @@ def _complete_runs(revision: Revision, complete: dict[str, Run], report: Report)
     """Make the runs that a revision lacks, complete those that lack files, pass on what is new."""
     has_news = False
     for entry in revision.lock.values():
-        run = complete.get(entry.key)
-        if run is None:
-            run = mirror.make_run(entry, revision)
-        elif _can_be_completed(run, entry, revision):
+        run = complete.get(entry.key) or mirror.make_run(entry, revision)
+        if store.is_deleted(run):
+            complete[entry.key] = run
+            report.deleted.add(run.info.run_id)
+            continue
+        if _can_be_completed(run, entry, revision):
             mirror.complete_run(run, entry, revision)
             run = store.client().get_run(run.info.run_id)
         if run is not complete.get(entry.key):
@@ -147,7 +151,9 @@ def _renew_summaries(
         with _told_of(revision.title):
             key = key_of(revision)
             current[key] = complete_summary(revision, complete, there.get(key))
-            if current[key] is not there.get(key):
+            if store.is_deleted(current[key]):
+                report.deleted.add(current[key].info.run_id)
+            elif current[key] is not there.get(key):
                 report.done["summaries linked" if key in there else "summaries made"] += 1
     past = [
         run
@@ -155,9 +161,9 @@ def _renew_summaries(
         if key not in current and run.data.tags.get(tags.CLONE) == this_clone()
     ]
     for run in past:
-        store.client().delete_run(run.info.run_id)
+        store.remove_run(run.info.run_id)
     report.done["summaries of the past removed"] = len(past)
-    return list(current.values())
+    return [run for run in current.values() if not store.is_deleted(run)]
 
 
 @contextlib.contextmanager
@@ -196,6 +202,6 @@ def _remove_doubles(runs: list[Run]) -> None:
         seen = run.data.tags
         key = seen.get(tags.ENTRY) if tags.MADE_FROM in seen else seen.get(tags.SUMMARY)
         if key in kept:
-            store.client().delete_run(run.info.run_id)
+            store.remove_run(run.info.run_id)
         if key:
             kept.add(key)

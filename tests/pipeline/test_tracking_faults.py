@@ -1,5 +1,6 @@
 """Tracking never costs a result: whatever breaks, same bytes, one warning, and sync mends it."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -130,6 +131,47 @@ def test_a_database_that_may_only_be_read(tiny: Project) -> None:
     said = said_by(tiny, "train_baseline", **read_only)
     assert "readonly" in said
     assert_survived(said, "train_baseline", tiny)
+
+
+def assert_told(project: Project, what: str, **environment: str) -> None:
+    """A stage goes on with one warning, and sync says the same in one line."""
+    said = said_by(project, "train_baseline", **environment)
+    assert said.count("WARNING") == 1, said
+    assert f"WARNING: train_baseline: is not tracked ({what}" in said, said
+    assert "finished" in said
+    failed = project.python(*SYNC, check=False, **environment)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"ERROR: {what}")
+    assert failed.stderr.count("\n") == 1
+
+
+def test_an_experiment_that_was_deleted_in_mlflow(tiny: Project) -> None:
+    said_by(tiny, "draw")
+    client = mlflow.MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("car-or-truck")
+    client.delete_experiment(experiment.experiment_id)
+    assert_told(tiny, "experiment car-or-truck was deleted in MLflow")
+    # As the line says.
+    number = ("--experiment-id", experiment.experiment_id)
+    tiny.run("mlflow", "experiments", "restore", *number)
+    assert "WARNING" not in said_by(tiny, "train_baseline")
+
+
+@pytest.mark.parametrize("revision", ["ffffffffffff", "75868b020152"])  # unknown, and a former one
+def test_a_database_of_another_version_of_mlflow(tiny: Project, revision: str) -> None:
+    with contextlib.closing(sqlite3.connect(tiny.folder / "mlflow.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    shown = f"sqlite:///{tiny.folder}/mlflow.db?timeout=20"
+    assert_told(tiny, f"{shown}: is not of MLflow {mlflow.__version__}; if an older one made it")
+
+
+def test_what_is_no_database_at_all(tiny: Project) -> None:
+    (tiny.folder / "mlflow.db").write_text("text")
+    assert_survived(said_by(tiny, "train_baseline"), "train_baseline", tiny)
+    failed = tiny.python(*SYNC, check=False)
+    assert failed.returncode == 2
+    assert "file is not a database" in failed.stderr
+    assert "Traceback" not in failed.stderr
 
 
 def test_a_disk_that_is_full(tiny: Project, tmp_path: Path) -> None:
