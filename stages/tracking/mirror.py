@@ -22,7 +22,9 @@ it from its cache, because it was computed elsewhere or MLflow was away, gets on
 (`make_run`; `stages.tracking.sync` does it for every revision).
 """
 
+import functools
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -135,11 +137,19 @@ def complete_run(
                 store.log_epochs(run, table)
         elif is_model(path) and not logged_model(run):
             # After the metrics, which MLflow then shows on the model's page, too.
-            log_model(run_id, Path(path).name, content, try_it=try_model)
+            name = Path(path).name
+            if reason := log_model(run_id, name, content, revision, entry.params, try_it=try_model):
+                store.log(run_id, tags={tags.NO_MODEL: reason})
+                _warn(f"runs have no model in MLflow: {reason} (tag {tags.NO_MODEL})")
     if missing:
         store.log(run_id, tags={tags.MISSING: ", ".join(missing)})
     elif tags.MISSING in run.data.tags:
         store.client().delete_tag(run_id, tags.MISSING)
+
+
+@functools.cache  # once for all models of a sync
+def _warn(what: str) -> None:
+    print(f"WARNING: {what}", file=sys.stderr)
 
 
 def seal(run_id: str, entry: LockEntry, receipt: Receipt | None) -> None:

@@ -17,6 +17,7 @@ from stages.workflow.revisions import Revision, path_in_repository, repository
 ENTRY = "dvc.record"  # `LockEntry.key`; set last: a run that has it is complete
 COMPUTATION = "dvc.computation"  # of a run that is not complete yet, to find it again
 MISSING = "dvc.missing"
+NO_MODEL = "model.missing"  # why no model was logged with the run
 EDITED = "dvc.edited_while_running"
 STAGE = "stage"
 PROCESS = "process"

@@ -49,9 +49,9 @@ def assert_complete(runs: list[mlflow.entities.Run], stage: str) -> mlflow.entit
     return run
 
 
-def runs_at(uri: str) -> list[mlflow.entities.Run]:
+def runs_at(uri: str, experiment: str = "car-or-truck") -> list[mlflow.entities.Run]:
     client = mlflow.MlflowClient(uri)
-    experiments = [each.experiment_id for each in client.search_experiments()]
+    experiments = [client.get_experiment_by_name(experiment).experiment_id]
     return list(client.search_runs(experiments))
 
 
@@ -78,9 +78,38 @@ def test_a_server_that_does_not_answer_well(tiny: Project, door: Door, mode: str
         assert "Traceback" not in failed.stderr
     door.mode = "pass"
     tiny.python(*SYNC, **at_door)
-    client = mlflow.MlflowClient(door.uri)
-    experiment = client.get_experiment_by_name(name)
-    assert_complete(list(client.search_runs([experiment.experiment_id])), "train_baseline")
+    assert_complete(runs_at(door.uri, name), "train_baseline")
+
+
+@WITH_DOOR
+def test_a_server_that_takes_longer_to_store_a_model_than_to_answer(
+    tiny: Project, door: Door
+) -> None:
+    name = "experiment-store"
+    at_door = {"MLFLOW_TRACKING_URI": door.uri, "MLFLOW_EXPERIMENT_NAME": name}
+    door.mode = "slow to store"
+    said = said_by(tiny, "train_baseline", **at_door, MLFLOW_HTTP_REQUEST_TIMEOUT="2")
+    assert "WARNING" not in said
+    assert_complete(runs_at(door.uri, name), "train_baseline")
+
+
+@WITH_DOOR
+def test_a_server_of_before_mlflow_3_gets_all_but_the_model(tiny: Project, door: Door) -> None:
+    name = "experiment-old"
+    at_door = {"MLFLOW_TRACKING_URI": door.uri, "MLFLOW_EXPERIMENT_NAME": name}
+    door.mode = "old"
+    said = said_by(tiny, "train_baseline", **at_door)
+    assert said.count("WARNING") == 1, said
+    assert "the server is older than MLflow 3" in said
+    assert "nothing to do" not in tiny.python(*SYNC, **at_door).stdout
+    refused = tiny.python("-m", "stages", "champion", check=False, **at_door)
+    assert "the server is older than MLflow 3" in refused.stderr
+    door.mode = "pass"
+    (run,) = [r for r in runs_at(door.uri, name) if r.data.tags.get("stage") == "train_baseline"]
+    assert run.info.status == "FINISHED"
+    assert "dvc.record" in run.data.tags
+    assert run.data.tags["model.missing"].startswith("the server is older than MLflow 3")
+    assert "test.accuracy" in run.data.metrics
 
 
 @WITH_DOOR
