@@ -11,6 +11,7 @@ import ast
 import importlib
 import inspect
 import sys
+import warnings
 from pathlib import Path
 
 from stages.data.errors import UserError
@@ -58,6 +59,9 @@ def run_stage(name: str) -> None:
 
     params = read_params()
     check_libraries(name)
+    if warning := params.warning_of(name):
+        print(f"WARNING: {name}: {warning}", file=sys.stderr)
+        warnings.filterwarnings("ignore", module="sklearn")  # says it in its own words
     stage = importlib.import_module(f"stages.{name}")
     with track_stage(name) as tracker:
         stage.main(params, tracker.log_epoch)

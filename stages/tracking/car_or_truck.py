@@ -31,12 +31,14 @@ def after_entry(
     """
     models = _models_of(entry, revision)
     run = runs[entry.key]
-    if not models or (PASSED_ON in run.data.tags and not again):
+    if not models or store.is_deleted(run) or (PASSED_ON in run.data.tags and not again):
         return
     files, *_ = shown_files(entry, revision)
     measured = metrics_in({path: files[path] for path in files if path == METRICS})
     for path, md5 in models.items():
         maker = _run_that_made(path, md5, revision, runs)
+        if store.is_deleted(maker):
+            continue
         own = {
             name: content
             for name, content in files.items()

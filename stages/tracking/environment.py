@@ -1,16 +1,22 @@
 """Where tracking goes: each environment variable that it heeds, named once."""
 
+import contextlib
 import os
 import re
 import textwrap
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 # Read now: MLflow sets the variable itself as soon as it is told of a store.
 URI_OF_USER = os.environ.get("MLFLOW_TRACKING_URI", "")
 # Seconds that a server may take to answer, and that a writer waits for the project's own database.
 HTTP_TIMEOUT = 8
+# A server that passes a model on to its store answers when that is done.
+ARTIFACT_TIMEOUT = os.environ.get("MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT") or "120"
 DATABASE_TIMEOUT = 20
+# Of variables of the environment whose values are not printed.
+SECRETS = re.compile("PASSWORD|TOKEN|SECRET|API_?KEY|ACCESS_KEY")
 
 
 def project_root() -> Path:
@@ -39,25 +45,45 @@ def database_path() -> Path:
     return project_root() / "mlflow.db"
 
 
+def own_folder() -> Path:
+    """For what only this clone needs to know; DVC keeps it out of Git."""
+    return project_root() / ".dvc" / "tmp" / "mirror"
+
+
 def artifacts_uri() -> str:
     """Where a database that has no server keeps pictures and models of runs."""
     return (project_root() / "mlartifacts").as_uri()
 
 
 def tracking_uri() -> str:
-    """The MLflow store: `MLFLOW_TRACKING_URI` if it is set, else SQLite in the project's folder."""
-    return URI_OF_USER or f"sqlite:///{database_path()}?timeout={DATABASE_TIMEOUT}"
+    """The MLflow store: `MLFLOW_TRACKING_URI` if it is set, else SQLite in the project's folder.
+
+    The path of an SQLite file may be relative: it is one in the project's folder.
+    """
+    uri = URI_OF_USER or f"sqlite:///{database_path().name}?timeout={DATABASE_TIMEOUT}"
+    relative = r"(sqlite(?:\+\w+)?:///(?:file:)?+)(?!/|:memory:|$)"
+    return re.sub(f"^{relative}", lambda scheme: f"{scheme[1]}{project_root()}/", uri)
 
 
 def shown_uri() -> str:
     """The MLflow store as it may be printed: without user name and password."""
-    return printable(tracking_uri())
+    return _without_secrets(tracking_uri())
 
 
 def printable(text: object) -> str:
     """What a store or MLflow says, as one line of at most 200 characters, without credentials."""
-    without = re.sub(r"//[^/@\s]*@", "//", str(text))
-    return textwrap.shorten(without, 200, placeholder=" …")
+    # Whoever splits such an address wrongly takes a part of the password for the host, and tells.
+    if re.search(r"://[^@]*[/?#@].*@", URI_OF_USER):
+        return "the address has / or @ before its last @: in a password write %2F and %40"
+    return textwrap.shorten(_without_secrets(str(text)), 200, placeholder=" …")
+
+
+def _without_secrets(text: str) -> str:
+    for name, value in os.environ.items():
+        if SECRETS.search(name) and len(value) > 3:
+            text = text.replace(value, "…")
+    text = re.sub(r"://\S*@", "://", text)
+    return re.sub(r"(?i)((?:password|passwd|token|secret|key)=)[^&\s]+", r"\1…", text)
 
 
 def store_is_database() -> bool:
@@ -76,3 +102,14 @@ def prepare_environment() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(HTTP_TIMEOUT))
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # what fails is told once, by us
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
+@contextlib.contextmanager
+def patience() -> Iterator[None]:
+    """While pictures, tables and models are sent, give a server the time that these take."""
+    usual = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", str(HTTP_TIMEOUT))
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = max(usual, ARTIFACT_TIMEOUT, key=float)
+    try:
+        yield
+    finally:
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = usual

@@ -25,7 +25,9 @@ it from its cache, because it was computed elsewhere or MLflow was away, gets on
 (`make_run`; `stages.tracking.sync` does it for every revision).
 """
 
+import functools
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -62,13 +64,15 @@ def start_run(entry: LockEntry, seen: Mapping[str, str], computation: str, start
 def make_run(entry: LockEntry, revision: Revision) -> Run:
     """The run of a computation; one that is missing, or broke off, is made complete from files.
 
+    One that a person deleted stays so, and is returned as it is.
+
     What files cannot tell is taken from the receipt, if the computation took place here; without
     one the run has no duration and no end.
     """
     receipt = next(iter(find_receipts(entry.key)), None)
     computation = receipt.computation if receipt else entry.key
     with store.exclusive():  # another process may have made it meanwhile
-        if known := store.find_runs({tags.ENTRY: entry.key}, limit=1):
+        if known := store.find_runs({tags.ENTRY: entry.key}, with_deleted=True):
             return known[0]
         begun = store.find_runs({tags.COMPUTATION: computation}, limit=1)
         seen = {**tags.of_revision(revision), tags.MADE_FROM: "files"}
@@ -123,11 +127,21 @@ def complete_run(
     if models and not logged_model(run):
         # After the metrics, which MLflow then shows on the model's page, too.
         for path, content in models.items():
-            served_model.log_model(run_id, path, content, try_it=try_model)
+            reason = served_model.log_model(
+                run_id, path, content, revision, entry.params, try_it=try_model
+            )
+            if reason:
+                store.log(run_id, tags={tags.NO_MODEL: reason})
+                _warn(f"runs have no model in MLflow: {reason} (tag {tags.NO_MODEL})")
     if missing:
         store.log(run_id, tags={tags.MISSING: ", ".join(missing)})
     elif tags.MISSING in run.data.tags:
         store.client().delete_tag(run_id, tags.MISSING)
+
+
+@functools.cache  # once for all models of a sync
+def _warn(what: str) -> None:
+    print(f"WARNING: {what}", file=sys.stderr)
 
 
 def seal(run_id: str, entry: LockEntry, receipt: Receipt | None) -> None:

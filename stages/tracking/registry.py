@@ -44,12 +44,17 @@ def version_of(name: str, run: Run, path: str, md5: str) -> ModelVersion:
     """The version of a model, by its run, path and content; it is registered if there is none.
 
     Raises:
-        UserError: the run does not hold the model.
+        UserError: the run does not hold the model, or was deleted.
     """
     if known := [each for each in versions_of_content(md5) if each.name == name]:
         return known[0]
+    if store.is_deleted(run):
+        back = f"`mlflow runs restore --run-id {run.info.run_id}` brings it back"
+        raise UserError(f"{path}: the run that holds it was deleted in MLflow; {back}")
     if not (model_id := mirror.logged_model(run)):
-        what = "neither MLflow nor this machine has this content"
+        what = (
+            run.data.tags.get(tags.NO_MODEL) or "neither MLflow nor this machine has this content"
+        )
         todo = "`dvc fetch --all-commits` or `dvc exp pull` may bring it, else `make repro`"
         raise UserError(f"{path}: {what}; {todo}")
     try:

@@ -27,11 +27,13 @@ from mlflow.entities import (  # noqa: E402  # as mlflow
     Dataset,
     DatasetInput,
     InputTag,
+    LifecycleStage,
     LoggedModelOutput,
     LoggedModelStatus,
     Metric,
     Param,
     RunTag,
+    ViewType,
 )
 from mlflow.utils.validation import (  # noqa: E402  # as mlflow
     MAX_DATASET_DIGEST_SIZE,
@@ -83,16 +85,42 @@ def end_live_run(run_id: str, status: str) -> None:
         client().set_terminated(run_id, status)
 
 
-def find_runs(having: Mapping[str, str] | None = None, limit: int = 100_000) -> list[Run]:
-    """Runs of the experiment that have these values in their tags, the latest first."""
+def find_runs(
+    having: Mapping[str, str] | None = None, limit: int = 100_000, *, with_deleted: bool = False
+) -> list[Run]:
+    """Runs of the experiment that have these values in their tags, the latest first.
+
+    Args:
+        having: values by tag.
+        limit: at most so many.
+        with_deleted: behind them those that a person deleted; what sync deletes are none of these.
+    """
+    if with_deleted:
+        found = _find_runs(having, limit, ViewType.ALL)
+        kept = [run for run in found if not is_deleted(run) or tags.REMOVED not in run.data.tags]
+        return sorted(kept, key=is_deleted)
+    return _find_runs(having, limit, ViewType.ACTIVE_ONLY)
+
+
+def _find_runs(having: Mapping[str, str] | None, limit: int, view: int) -> list[Run]:
     wanted = " AND ".join(f"tags.`{key}` = {value!r}" for key, value in (having or {}).items())
     experiment = experiment_id()  # which tells MLflow of the store
     return list(
         mlflow.search_runs(
-            [experiment], wanted, max_results=limit, output_format="list",
-            order_by=["attributes.start_time DESC"],
+            [experiment], wanted, view, limit, ["attributes.start_time DESC"], output_format="list"
         )
-    )  # fmt: skip
+    )
+
+
+def is_deleted(run: Run) -> bool:
+    """Whether a run was deleted; MLflow keeps it until `mlflow gc`."""
+    return run.info.lifecycle_stage == LifecycleStage.DELETED
+
+
+def remove_run(run_id: str) -> None:
+    """Delete a run that nothing needs, marked so that nobody takes it for a person's wish."""
+    client().set_tag(run_id, tags.REMOVED, "by sync")
+    client().delete_run(run_id)
 
 
 def log(
@@ -162,7 +190,8 @@ def log_artifacts(run_id: str, files: Mapping[str, bytes]) -> None:
     """Store files with a run, each by its path among the run's artifacts."""
     if not files:
         return
-    with _in_a_folder(files) as folder:  # one call instead of one a file
+    # One call instead of one a file.
+    with _in_a_folder(files) as folder, environment.patience():
         client().log_artifacts(run_id, folder)
 
 
@@ -242,16 +271,40 @@ def client() -> mlflow.MlflowClient:
     (mlflow #20014), so one goes first.
     """
     uri = environment.tracking_uri()
+    if uri.startswith("file:") or (":" not in uri and uri != "databricks"):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={environment.shown_uri()}: MLflow keeps no runs in folders any "
+            "more; give a database (sqlite:///mlflow.db) or a server (http://…)"
+        )
     mlflow.set_tracking_uri(uri)
-    with exclusive() if environment.store_is_database() else contextlib.nullcontext():
-        return mlflow.MlflowClient(uri)
+    try:
+        with exclusive() if environment.store_is_database() else contextlib.nullcontext():
+            return mlflow.MlflowClient(uri)
+    except (OSError, ImportError, Timeout):
+        raise
+    except Exception as error:  # MLflow's, SQLAlchemy's, alembic's, a driver's
+        if re.search("database schema|revision", str(error)):
+            shown = environment.shown_uri()
+            raise UserError(
+                f"{shown}: is not of MLflow {mlflow.__version__}; if an older one made it, "
+                f"`mlflow db upgrade '{shown}'` keeps all; else move it away: `make sync` makes "
+                "all runs anew from files, registered models not among them"
+            ) from error
+        raise MlflowException(str(error)) from error
 
 
 @functools.cache
 def experiment_id() -> str:
     """Id of the experiment, which is made if it is not there yet."""
     name = environment.experiment_name()
-    client()  # which tells MLflow of the store
+    known = client().get_experiment_by_name(name)  # the client tells MLflow of the store
+    if known and known.lifecycle_stage == LifecycleStage.DELETED:
+        number = known.experiment_id
+        raise UserError(
+            f"experiment {name} was deleted in MLflow; `mlflow experiments restore "
+            f"--experiment-id {number}` brings it back, `mlflow gc --experiment-ids {number}` "
+            "removes it for good, or name another with MLFLOW_EXPERIMENT_NAME"
+        )
     if environment.store_is_database():
         with exclusive():
             # Not where MLflow would put them, below the working directory: that of an experiment

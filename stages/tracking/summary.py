@@ -56,7 +56,7 @@ def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | N
     metrics = _headline_metrics(revision) if fits else {}
     mark = {tags.SUMMARY: key_of(revision)}
     with store.exclusive():  # another process may have made it meanwhile
-        if others := store.find_runs(mark, limit=1):
+        if others := store.find_runs(mark, with_deleted=True):  # or a person deleted it
             return others[0]
         named = seen | note | {tags.CLONE: this_clone()}
         run = store.start_run(seen[tags.REVISION], "dvc repro", named, time.time())

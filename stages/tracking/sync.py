@@ -38,6 +38,7 @@ class Report:
         done: numbers of runs, by what was done with them.
         missing: paths of outputs of the project that are not on this machine, by md5.
         warned: what was told of revisions that cannot be read.
+        deleted: ids of the runs that are not made anew, as a person deleted them.
         models: ids of the runs that made the models of the workspace.
         registered: names of registered models that came from such runs.
     """
@@ -47,6 +48,7 @@ class Report:
     done: Counter[str] = field(default_factory=Counter)
     missing: dict[str, str] = field(default_factory=dict)
     warned: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
     models: list[str] = field(default_factory=list)
     registered: list[str] = field(default_factory=list)
 
@@ -89,12 +91,11 @@ def _sync(*, all_commits: bool, passes_on: bool) -> Report:
     if report.done["made from files"] or report.done["summaries made"]:
         _remove_doubles(store.find_runs())
     report.models = [
-        complete[entry.key].info.run_id
+        run.info.run_id
         for revision in revisions
-        for entry in revision.lock.values()
         if revision.is_workspace
-        and entry.key in complete
-        and mirror.logged_model(complete[entry.key])
+        for run in filter(None, map(complete.get, (e.key for e in revision.lock.values())))
+        if mirror.logged_model(run) and not store.is_deleted(run)
     ]
     made = {run.info.run_id for run in complete.values()}
     report.registered = [
@@ -124,10 +125,12 @@ def _complete_runs(
     """Make the runs that a revision lacks, complete those that lack files, pass on what is new."""
     has_news = False
     for entry in revision.lock.values():
-        run = complete.get(entry.key)
-        if run is None:
-            run = mirror.make_run(entry, revision)
-        elif _can_be_completed(run, entry, revision):
+        run = complete.get(entry.key) or mirror.make_run(entry, revision)
+        if store.is_deleted(run):
+            complete[entry.key] = run
+            report.deleted.add(run.info.run_id)
+            continue
+        if _can_be_completed(run, entry, revision):
             mirror.complete_run(run, entry, revision)
             run = store.client().get_run(run.info.run_id)
         if run is not complete.get(entry.key):
@@ -159,7 +162,9 @@ def _renew_summaries(
         with _told_of(revision, report):
             key = key_of(revision)
             current[key] = complete_summary(revision, complete, there.get(key))
-            if current[key] is not there.get(key):
+            if store.is_deleted(current[key]):
+                report.deleted.add(current[key].info.run_id)
+            elif current[key] is not there.get(key):
                 report.done["summaries linked" if key in there else "summaries made"] += 1
     past = [
         run
@@ -169,9 +174,9 @@ def _renew_summaries(
         and run.data.tags.get(tags.KIND) != "commit"  # which does not change
     ]
     for run in past:
-        store.client().delete_run(run.info.run_id)
+        store.remove_run(run.info.run_id)
     report.done["summaries of the past removed"] = len(past)
-    return list(current.values())
+    return [run for run in current.values() if not store.is_deleted(run)]
 
 
 @contextlib.contextmanager
@@ -203,7 +208,7 @@ def _end_dead(known: list[Run], complete: dict[str, Run], report: Report) -> Non
             store.client().update_run(run.info.run_id, "KILLED")  # when is not known
             report.done["ended, as their process is gone"] += 1
         elif not told and (writer == here or tags.writer_is_gone(writer)):
-            store.client().delete_run(run.info.run_id)
+            store.remove_run(run.info.run_id)
             report.done["half-made removed"] += 1
 
 
@@ -218,6 +223,6 @@ def _remove_doubles(runs: list[Run]) -> None:
         seen = run.data.tags
         key = seen.get(tags.ENTRY) if tags.MADE_FROM in seen else seen.get(tags.SUMMARY)
         if key in kept:
-            store.client().delete_run(run.info.run_id)
+            store.remove_run(run.info.run_id)
         if key:
             kept.add(key)

@@ -1,17 +1,23 @@
 """Tags of runs: by them a run is found again, and tied to revisions and to its process."""
 
+import atexit
+import functools
+import os
 import socket
+import uuid
+from pathlib import Path
 
-import psutil
+from filelock import FileLock, Timeout
 
 from stages.data.errors import UserError
-from stages.tracking.environment import dvc_experiment
+from stages.tracking.environment import dvc_experiment, own_folder
 from stages.workflow.pipeline import LOCK_FILE
 from stages.workflow.revisions import Revision, path_in_repository, repository
 
 ENTRY = "dvc.record"  # `LockEntry.key`; set last: a run that has it is complete
 COMPUTATION = "dvc.computation"  # of a run that is not complete yet, to find it again
 MISSING = "dvc.missing"
+NO_MODEL = "model.missing"  # why no model was logged with the run
 EDITED = "dvc.edited_while_running"
 STAGE = "stage"
 PROCESS = "process"
@@ -27,6 +33,7 @@ CODE_LIST = "code.json"
 SUMMARY = "dvc.summary"  # of a summary run, which has no STAGE; set last: it is complete
 KIND = "kind"
 REVISION = "revision"
+REMOVED = "removed"  # of a run that sync deleted, so no person did
 CLONE = "clone"  # which folder of which machine a summary run was made in
 # MLflow's own: not listed among the tags of a page, but shown elsewhere on it.
 USER = "mlflow.user"
@@ -59,18 +66,41 @@ def of_revision(revision: Revision) -> dict[str, str]:
     return tags
 
 
+@functools.cache
 def this_process() -> str:
-    """This process, as host, process id and start: tells whether a run still has its writer."""
-    process = psutil.Process()
-    return f"{socket.gethostname()} {process.pid} {process.create_time():.0f}"
+    """Names this process by a lock that it holds as long as it lives; empty if it cannot have one.
+
+    Whoever gets the lock knows that the process is gone, also after a reboot and from another
+    container, where neither host name nor process id tell.
+    """
+    name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+    lock = _lock_of(name)
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError:
+        return ""
+    atexit.register(_give_up, lock)
+    return name
 
 
 def writer_is_gone(process: str) -> bool:
-    """Whether a process, by its tag, ran on this machine and is no more."""
-    host, pid, start = process.split()
-    if host != socket.gethostname():
-        return False
+    """Whether a process, by its tag, began in this clone and is no more."""
+    lock = _lock_of(process)
+    if not Path(lock.lock_file).is_file():
+        return False  # of another clone: who knows
     try:
-        return abs(psutil.Process(int(pid)).create_time() - int(start)) > 1
-    except psutil.NoSuchProcess:
-        return True
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    _give_up(lock)
+    return True
+
+
+def _lock_of(process: str) -> FileLock:
+    return FileLock(own_folder() / "running" / Path(process).name)
+
+
+def _give_up(lock: FileLock) -> None:
+    Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()

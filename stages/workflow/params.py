@@ -63,12 +63,12 @@ class SourcesParams(Section):
     @classmethod
     def _goes_with_a_path(cls, sha256: str | None, others: ValidationInfo) -> str | None:
         source = others.data.get("mobilenet", "pypi")
-        if source in ("pypi", "keras") and sha256 is not None:
-            raise ValueError(f"it goes with a file only, and sources.mobilenet is {source!r}")
-        if source not in ("pypi", "keras") and sha256 is None:
+        if source == "pypi" and sha256 is not None:
+            raise ValueError("it goes with a file only, and sources.mobilenet is 'pypi'")
+        if source != "pypi" and sha256 is None:
             raise ValueError(
-                f"sources.mobilenet is {source!r}, neither pypi nor keras; if that is the path of "
-                "a file, give its sha256 (64 hex digits), so that DVC notices when it changes"
+                f"sources.mobilenet is {source!r}, not pypi; if that is the path of a file, give "
+                "its sha256 (64 hex digits), so that it is checked and DVC notices a change"
             )
         return sha256
 
@@ -200,6 +200,20 @@ class Params(Section):
     evaluation: EvaluationParams
     registry: RegistryParams
     gate: GateParams
+
+    def warning_of(self, stage: str) -> str:
+        """What is legal and yet makes the results of a stage say little; empty if nothing does."""
+        data, pixels = self.data, 32 * 32
+        if stage != "train_baseline" or not data.limit_per_class or self.baseline.ridge:
+            return ""
+        n_images = len(data.classes) * round(data.limit_per_class * (1 - data.validation_fraction))
+        if n_images > pixels:
+            return ""
+        return (
+            f"{n_images} training images are no more than the {pixels} pixels of each, so least "
+            "squares fits them without an error and says little of others; raise "
+            "data.limit_per_class or baseline.ridge"
+        )
 
 
 def read_params(path: Path = Path(PARAMS_FILE)) -> Params:

@@ -182,7 +182,11 @@ def test_a_wrong_value_is_named_with_its_key_and_what_would_be_right(
         ),
         (
             {"sources.mobilenet": "w.pt"},
-            "sources.mobilenet_sha256: None is not allowed; sources.mobilenet is 'w.pt', neith",
+            "sources.mobilenet_sha256: None is not allowed; sources.mobilenet is 'w.pt', not p",
+        ),
+        (
+            {"sources.mobilenet": "keras"},  # Keras fetches its weights without a checksum
+            "sources.mobilenet_sha256: None is not allowed; sources.mobilenet is 'keras', not p",
         ),
         (
             {"sources.mobilenet_sha256": f'"{CHECKSUM}"'},
@@ -263,6 +267,24 @@ def test_a_file_that_cannot_be_understood_is_one_plain_line(
 def test_where_the_yaml_is_broken_is_told(path: Path) -> None:
     path.write_text("data:\n  seed: 0\n seed: 1\n", encoding="utf-8")
     assert "line 3" in message(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "stage", "start"),
+    [
+        ({"data.limit_per_class": "200"}, "train_baseline", "360 training images are no more than"),
+        ({"data.limit_per_class": "200"}, "train_cnn", ""),
+        ({"data.limit_per_class": "200", "baseline.ridge": "10.0"}, "train_baseline", ""),
+        ({"data.limit_per_class": "600"}, "train_baseline", ""),
+        ({}, "train_baseline", ""),
+    ],
+)
+def test_fewer_images_than_pixels_are_told_before_the_baseline_fits_them_all(
+    path: Path, changes: dict[str, str | None], stage: str, start: str
+) -> None:
+    said = read_params(write(path, changes)).warning_of(stage)
+    assert said.startswith(start)
+    assert bool(said) == bool(start)
 
 
 def test_a_missing_file_is_a_plain_message(path: Path) -> None:

@@ -1,6 +1,7 @@
 """What the bridge between DVC and MLflow stands on: identity by content, and names that fit."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -109,12 +110,45 @@ def test_what_a_stage_reads_and_writes_now_may_be_folders(
     assert content_of(workspace(), "out", recorded.outs["out"]) == {"out/file": b"content"}
 
 
-def test_a_writer_that_lives_is_known_from_one_that_is_gone_or_elsewhere() -> None:
-    host, pid, start = tags.this_process().split()
-    assert not tags.writer_is_gone(f"{host} {pid} {start}")
-    assert tags.writer_is_gone(f"{host} {pid} {int(start) - 1000}")  # its number was given anew
-    assert tags.writer_is_gone(f"{host} {2**22 + 1} {start}")
-    assert not tags.writer_is_gone(f"elsewhere-{host} {pid} {start}")  # cannot be known
+HOLD = "from stages.tracking import tags; print(tags.this_process(), flush=True); input()"
+
+
+def test_a_writer_that_lives_is_known_from_one_that_is_gone_or_of_another_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    name = process.stdout.readline().strip()
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")  # as a container made anew
+    monkeypatch.setattr(tags.os, "getpid", lambda: 1)
+    assert not tags.writer_is_gone(name)
+    process.kill()
+    process.wait()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "another"))
+    assert not tags.writer_is_gone(name)  # cannot be known
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert tags.writer_is_gone(name)
+    assert list((tmp_path / ".dvc/tmp/mirror/running").iterdir()) == []
+    # Who can write to the server must not name files of ours.
+    (tmp_path / ".dvc/tmp/mirror/kept").touch()
+    assert not tags.writer_is_gone("../kept")
+    assert not tags.writer_is_gone("host 12 1700000000")  # as an earlier version wrote it
+
+
+def test_a_writer_that_ends_leaves_nothing_behind(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", HOLD],
+        env={**os.environ, "DVC_ROOT": str(tmp_path)},
+        input="\n",
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert finished.stdout.strip()
+    assert list((tmp_path / ".dvc/tmp/mirror/running").iterdir()) == []
 
 
 def test_settings_of_the_environment_that_would_mislead_mlflow_are_put_right() -> None:
@@ -137,10 +171,78 @@ def test_what_runs_a_stage_does_not_import_mlflow() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_password_in_the_address_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    uri = "https://ada:secret@mlflow.example.org/x"
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://ada:secret@mlflow.example.org/x", "https://mlflow.example.org/x"),
+        ("https://ada:sec/ret@mlflow.example.org/x", "https://mlflow.example.org/x"),
+        ("https://ada:secret@ret@mlflow.example.org", "https://mlflow.example.org"),
+        ("https://a?da#:sec@/ret@mlflow.example.org", "https://mlflow.example.org"),
+        ("postgresql://db.example.org/x?user=ada&password=secret", "postgresql://db.example.org/x?user=ada&password=…"),
+        ("https://mlflow.example.org/x?token=secret&a=b", "https://mlflow.example.org/x?token=…&a=b"),
+        ("https://mlflow.example.org/x", "https://mlflow.example.org/x"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+    ],
+)  # fmt: skip
+def test_a_password_in_the_address_is_not_printed(
+    monkeypatch: pytest.MonkeyPatch, uri: str, shown: str
+) -> None:
     monkeypatch.setattr(environment, "URI_OF_USER", uri)
-    assert environment.shown_uri() == "https://mlflow.example.org/x"
+    assert environment.shown_uri() == shown
+    assert "sec" not in environment.printable(f"connection to '{uri}' failed")
+
+
+@pytest.mark.parametrize("password", ["p@ss/word", "pa/ss@word", "pass@word"])
+def test_a_part_of_a_password_that_was_taken_for_the_host_is_not_printed(
+    monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    uri = f"http://ada:{password}@127.0.0.1:9"
+    monkeypatch.setattr(environment, "URI_OF_USER", uri)
+    client = store.mlflow.MlflowClient(uri)
+    with pytest.raises(UserError) as failed, store.speaking_to_mlflow():
+        client.search_experiments()
+    assert str(failed.value).startswith("MLflow at http://127.0.0.1:9 failed")
+    assert "ss" not in str(failed.value).replace("password", "").replace("address", "")
+
+
+def test_what_is_printed_holds_no_secret_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "open sesame")
+    said = environment.printable("401 for ada:open sesame at models:/a@champion")
+    assert said == "401 for ada:… at models:/a@champion"
+
+
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:////project/mlflow.db"),
+        ("sqlite:///./a/mlflow.db?timeout=3", "sqlite:////project/./a/mlflow.db?timeout=3"),
+        ("sqlite+pysqlite:///mlflow.db", "sqlite+pysqlite:////project/mlflow.db"),
+        ("sqlite:///file:mlflow.db?mode=ro&uri=true", "sqlite:///file:/project/mlflow.db?mode=ro&uri=true"),
+        ("", "sqlite:////project/mlflow.db?timeout=20"),
+        *((uri, uri) for uri in (
+            "sqlite:////data/mlflow.db", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true",
+            "sqlite://", "http://host:5000/sqlite:///x", "postgresql:///db", "databricks",
+        )),
+    ],
+)  # fmt: skip
+def test_an_address_that_is_a_relative_path_is_meant_from_the_project(
+    monkeypatch: pytest.MonkeyPatch, uri: str, meant: str
+) -> None:
+    """The working directory of `dvc exp run --temp` is deleted."""
+    monkeypatch.setenv("DVC_ROOT", "/project")
+    monkeypatch.setattr(environment, "URI_OF_USER", uri)
+    assert environment.tracking_uri() == meant
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "mlruns", "file:./x", "file:///data/mlruns"])
+def test_a_folder_for_runs_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setattr(environment, "URI_OF_USER", uri)
+    with pytest.raises(UserError, match=f"^MLFLOW_TRACKING_URI={uri}: MLflow keeps no runs in"):
+        store.client.__wrapped__()
 
 
 def test_a_registry_without_the_model_or_without_a_champion_has_none(

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -64,7 +65,11 @@ def answers(port: int) -> bool:
 
 
 class Door(ThreadingHTTPServer):
-    """Passes requests on to a server, or does what `mode` says: `pass`, `slow`, `error`, `shut`."""
+    """Passes requests on to a server, or does what `mode` says.
+
+    `pass`; all requests are `slow`, end in an `error`, or find it `shut`; files of models are
+    `slow to store`; or it is `old`, of before MLflow 3.
+    """
 
     daemon_threads = True
 
@@ -92,6 +97,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.server.mode == "slow":
             time.sleep(10)
+        if self.server.mode == "slow to store" and self.path.endswith(".npz"):
+            time.sleep(3)
+        if self.server.mode == "old" and re.search("logged-models|runs/outputs", self.path):
+            self.send_error(404)
+            return
         behind = http.client.HTTPConnection(HOST, self.server.port_behind, timeout=60)
         headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
         behind.request(self.command, self.path, body, headers)

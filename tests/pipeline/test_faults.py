@@ -57,7 +57,10 @@ def test_stages_that_were_killed_at_a_bad_moment_are_simply_run_again_to_the_sam
         assert process.returncode == -signal.SIGKILL, process.stdout + process.stderr
     status = json.loads(project.run("dvc", "status", "--json").stdout)
     assert set(KILLED) <= set(status)  # what was written before counts for nothing
-    project.run(*run_again, *reversed(KILLED))
+    finished = project.run(*run_again, *reversed(KILLED))
+    said = finished.stdout + finished.stderr
+    assert said.count("WARNING: train_baseline: 108 training images are no more than the 1024") == 1
+    assert "sklearn" not in said
     assert json.loads(project.run("dvc", "status", "--json").stdout) == {}
     assert project.git_status() == ""
     assert not list(project.folder.rglob("*.partial"))

@@ -149,6 +149,38 @@ def test_a_run_that_another_sync_overtook_is_not_left_half_made(
     assert set(by_stage(ada)) == set(ada.locked())
 
 
+def test_what_a_person_deletes_stays_away_and_what_sync_removed_does_not(tiny: Project) -> None:
+    tiny.python(*SYNC)
+    client = mlflow.MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
+    trained = by_stage(tiny)["train_baseline"].info.run_id
+    main = tiny.summaries()["main"].info.run_id
+    for run_id in (trained, main):
+        client.delete_run(run_id)
+    said = tiny.python(*SYNC).stdout
+    assert "nothing to do" in said
+    assert "2 runs stay away, as somebody deleted them in MLflow" in said
+    assert trained in said
+    assert main in said
+    assert set(by_stage(tiny)) == set(tiny.locked()) - {"train_baseline"}
+    assert set(tiny.summaries()) == {"workspace"}
+    refused = tiny.python("-m", "stages", "champion", check=False)
+    assert refused.returncode == 2
+    assert f"`mlflow runs restore --run-id {trained}` brings it back" in refused.stderr
+
+    # The row of a workspace that was different for a while is removed by sync, and comes back.
+    params = (tiny.folder / "params.yaml").read_text()
+    for text in (params + "\n", params):
+        (tiny.folder / "params.yaml").write_text(text)
+        assert "1 summaries made" in tiny.python(*SYNC).stdout
+
+    tiny.run("mlflow", "runs", "restore", "--run-id", trained)  # as the message says
+    client.restore_run(main)
+    said = tiny.python(*SYNC).stdout
+    assert "nothing to do" in said
+    assert "stay away" not in said
+    assert set(by_stage(tiny)) == set(tiny.locked())
+
+
 @pytest.mark.xdist_group("swept")
 def test_a_queue_on_a_new_database_loses_no_run_and_makes_none_twice(swept: Project) -> None:
     baseline = swept.run("git", "rev-parse", "HEAD").stdout.strip()

@@ -1,6 +1,7 @@
 """Runs in MLflow: complete, comparable, found by content, and never at the cost of a result."""
 
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -10,6 +11,7 @@ import pytest
 from stages.models.loading import load_model
 from stages.workflow.pipeline import md5_of_json
 from tests.pipeline.conftest import Project
+from tests.raw_files import ROOT
 
 TRAINING = {
     "train_baseline": "baseline",
@@ -145,6 +147,38 @@ def test_a_logged_model_answers_as_the_file_does(
     np.testing.assert_allclose(
         served.predict({"images": images}), load_model(path).predict(images), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_model_of_an_old_revision_is_logged_with_its_code_and_only_if_that_loads_it(
+    tiny: Project, *, broken: bool
+) -> None:
+    library = tiny.folder / "stages"
+    library.unlink()  # a link
+    shutil.copytree(ROOT / "stages", library, ignore=shutil.ignore_patterns("__pycache__"))
+    loading = library / "models" / "loading.py"
+    todays = loading.read_text()
+    fault = "raise ImportError('of old')  " if broken else ""
+    loading.write_text(f"{todays}\n{fault}# of old\n")
+    tiny.commit("the library, as it was")
+    old = tiny.run("git", "rev-parse", "HEAD").stdout.strip()
+    loading.write_text(todays)
+    said = tiny.python("-m", "stages", "sync")
+    client = mlflow.MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
+    (run,) = [each for each in tiny.runs() if each.data.tags["stage"] == "train_baseline"]
+    assert "dvc.record" in run.data.tags
+    if broken:
+        reason = "its code does not load it (ImportError: of old)"
+        assert run.data.tags["model.missing"] == reason
+        assert said.stderr.count(f"WARNING: runs have no model in MLflow: {reason}") == 1
+        assert not run.outputs.model_outputs
+        return
+    model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert model.tags["code"] == old
+    kept = Path(model.artifact_location.removeprefix("file://"))
+    assert (kept / "code/stages/models/loading.py").read_text().endswith("# of old\n")
+    # Versions of libraries are those of the revision, too.
+    assert "numpy==2.0.0" in (kept / "requirements.txt").read_text()
 
 
 def test_a_test_of_models_that_came_from_the_cache_still_fills_the_table(tiny: Project) -> None:

@@ -1,5 +1,6 @@
 """Tracking never costs a result: whatever breaks, same bytes, one warning, and sync mends it."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -48,9 +49,9 @@ def assert_complete(runs: list[mlflow.entities.Run], stage: str) -> mlflow.entit
     return run
 
 
-def runs_at(uri: str) -> list[mlflow.entities.Run]:
+def runs_at(uri: str, experiment: str = "car-or-truck") -> list[mlflow.entities.Run]:
     client = mlflow.MlflowClient(uri)
-    experiments = [each.experiment_id for each in client.search_experiments()]
+    experiments = [client.get_experiment_by_name(experiment).experiment_id]
     return list(client.search_runs(experiments))
 
 
@@ -77,9 +78,40 @@ def test_a_server_that_does_not_answer_well(tiny: Project, door: Door, mode: str
         assert "Traceback" not in failed.stderr
     door.mode = "pass"
     tiny.python(*SYNC, **at_door)
-    client = mlflow.MlflowClient(door.uri)
-    experiment = client.get_experiment_by_name(name)
-    assert_complete(list(client.search_runs([experiment.experiment_id])), "train_baseline")
+    assert_complete(runs_at(door.uri, name), "train_baseline")
+
+
+@WITH_DOOR
+def test_a_server_that_takes_longer_to_store_a_model_than_to_answer(
+    tiny: Project, door: Door
+) -> None:
+    name = "experiment-store"
+    at_door = {"MLFLOW_TRACKING_URI": door.uri, "MLFLOW_EXPERIMENT_NAME": name}
+    door.mode = "slow to store"
+    said = said_by(tiny, "train_baseline", **at_door, MLFLOW_HTTP_REQUEST_TIMEOUT="2")
+    assert "WARNING" not in said
+    (run,) = [each for each in runs_at(door.uri, name) if "stage" in each.data.tags]
+    assert run.info.status == "FINISHED"
+    assert len(run.outputs.model_outputs) == 1
+
+
+@WITH_DOOR
+def test_a_server_of_before_mlflow_3_gets_all_but_the_model(tiny: Project, door: Door) -> None:
+    name = "experiment-old"
+    at_door = {"MLFLOW_TRACKING_URI": door.uri, "MLFLOW_EXPERIMENT_NAME": name}
+    door.mode = "old"
+    said = said_by(tiny, "train_baseline", **at_door)
+    assert said.count("WARNING") == 1, said
+    assert "the server is older than MLflow 3" in said
+    assert "nothing to do" not in tiny.python(*SYNC, **at_door).stdout
+    refused = tiny.python("-m", "stages", "champion", check=False, **at_door)
+    assert "the server is older than MLflow 3" in refused.stderr
+    door.mode = "pass"
+    (run,) = [r for r in runs_at(door.uri, name) if r.data.tags.get("stage") == "train_baseline"]
+    assert run.info.status == "FINISHED"
+    assert "dvc.record" in run.data.tags
+    assert run.data.tags["model.missing"].startswith("the server is older than MLflow 3")
+    assert "test.accuracy" in run.data.metrics
 
 
 @WITH_DOOR
@@ -130,6 +162,47 @@ def test_a_database_that_may_only_be_read(tiny: Project) -> None:
     said = said_by(tiny, "train_baseline", **read_only)
     assert "readonly" in said
     assert_survived(said, "train_baseline", tiny)
+
+
+def assert_told(project: Project, what: str, **environment: str) -> None:
+    """A stage goes on with one warning, and sync says the same in one line."""
+    said = said_by(project, "train_baseline", **environment)
+    assert said.count("WARNING") == 1, said
+    assert f"WARNING: train_baseline: is not tracked ({what}" in said, said
+    assert "finished" in said
+    failed = project.python(*SYNC, check=False, **environment)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"ERROR: {what}")
+    assert failed.stderr.count("\n") == 1
+
+
+def test_an_experiment_that_was_deleted_in_mlflow(tiny: Project) -> None:
+    said_by(tiny, "draw")
+    client = mlflow.MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("car-or-truck")
+    client.delete_experiment(experiment.experiment_id)
+    assert_told(tiny, "experiment car-or-truck was deleted in MLflow")
+    # As the line says.
+    number = ("--experiment-id", experiment.experiment_id)
+    tiny.run("mlflow", "experiments", "restore", *number)
+    assert "WARNING" not in said_by(tiny, "train_baseline")
+
+
+@pytest.mark.parametrize("revision", ["ffffffffffff", "75868b020152"])  # unknown, and a former one
+def test_a_database_of_another_version_of_mlflow(tiny: Project, revision: str) -> None:
+    with contextlib.closing(sqlite3.connect(tiny.folder / "mlflow.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    shown = f"sqlite:///{tiny.folder}/mlflow.db?timeout=20"
+    assert_told(tiny, f"{shown}: is not of MLflow {mlflow.__version__}; if an older one made it")
+
+
+def test_what_is_no_database_at_all(tiny: Project) -> None:
+    (tiny.folder / "mlflow.db").write_text("text")
+    assert_survived(said_by(tiny, "train_baseline"), "train_baseline", tiny)
+    failed = tiny.python(*SYNC, check=False)
+    assert failed.returncode == 2
+    assert "file is not a database" in failed.stderr
+    assert "Traceback" not in failed.stderr
 
 
 def test_a_disk_that_is_full(tiny: Project, tmp_path: Path) -> None:
