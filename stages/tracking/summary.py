@@ -9,6 +9,7 @@ by the clone that made it.
 
 import socket
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,8 +69,12 @@ def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | N
 
 
 def this_clone() -> str:
-    """This folder of this machine."""
-    return f"{socket.gethostname()}:{project_root()}"
+    """This folder of this machine, by a number of its own: containers may share host and path."""
+    number = project_root() / "logs" / "clone"
+    if not number.exists():
+        number.parent.mkdir(exist_ok=True)
+        number.write_text(uuid.uuid4().hex[:12])
+    return f"{socket.gethostname()}:{project_root()} {number.read_text()}"
 
 
 def _identity(revision: Revision) -> dict[str, str]:
