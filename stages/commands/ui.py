@@ -41,12 +41,15 @@ def run(options: argparse.Namespace) -> None:
     """Sync, print the links, and become MLflow's server if there is none.
 
     Raises:
-        UserError: no port is free there, or sync failed.
+        UserError: no port is free there, sync failed, or the store's pages are elsewhere.
     """
     enter_project(options)
     if environment.URI_OF_USER.startswith("http"):
         print_links(environment.shown_uri().rstrip("/"), options)
         return
+    if environment.URI_OF_USER.startswith("databricks"):
+        what = "has pages of its own; run `make sync` and open them there"
+        raise UserError(f"MLFLOW_TRACKING_URI={environment.shown_uri()}: {what}")
     port = free_port(options.host, options.port)
     everywhere = options.host in ("0.0.0.0", "::")  # noqa: S104  # to compare with
     address = address_of(socket.gethostname() if everywhere else options.host, port)

@@ -165,9 +165,10 @@ class StageTracker:
             # A UserError is about DVC's files.
             is_ours = isinstance(error, UserError)
             what = "is not tracked" if is_ours else f"MLflow failed at {shown_uri()}"
+            why = error if is_ours else printable(error)
             self._warn_once(
                 "tracking",
-                f"{what} ({printable(error)}); the results are not affected; what its run lacks "
+                f"{what} ({why}); the results are not affected; what its run lacks "
                 "when the stage has finished, `make sync` fills in once that is mended",
             )
             return None

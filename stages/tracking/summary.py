@@ -9,11 +9,12 @@ by the clone that made it.
 
 import socket
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from stages.tracking import notes, store, tags
-from stages.tracking.environment import project_root
+from stages.tracking.environment import own_folder, project_root
 from stages.tracking.shown import metrics_in, shown_files
 from stages.tracking.store import Run
 from stages.workflow.pipeline import PARAMS_FILE, flattened, md5_of_json, param_name, values_in
@@ -67,8 +68,12 @@ def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | N
 
 
 def this_clone() -> str:
-    """This folder of this machine."""
-    return f"{socket.gethostname()}:{project_root()}"
+    """This folder of this machine, by a number of its own: containers may share host and path."""
+    number = own_folder() / "clone"
+    if not number.exists():
+        number.parent.mkdir(parents=True, exist_ok=True)
+        number.write_text(uuid.uuid4().hex[:12])
+    return f"{socket.gethostname()}:{project_root()} {number.read_text()}"
 
 
 def _identity(revision: Revision) -> dict[str, str]:

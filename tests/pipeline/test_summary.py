@@ -1,6 +1,8 @@
 """Summary runs: each revision with results is one row, with all its settings and its headline."""
 
 import json
+import shutil
+from collections import Counter
 
 import mlflow
 from ruamel.yaml import YAML
@@ -81,6 +83,16 @@ def test_each_revision_has_one_row_of_what_it_is_now(tiny: Project) -> None:
     assert set(rows) == {"main", "v1", "workspace"}
     floors = {n: row.data.params["gate.floors.baseline.accuracy"] for n, row in rows.items()}
     assert floors == {"main": "0.25", "v1": "0.5", "workspace": "0.25"}
+
+
+def test_a_clone_of_the_same_host_name_and_path_leaves_the_rows_of_another(tiny: Project) -> None:
+    """As containers are, which write to one server."""
+    tiny.python(*SYNC)
+    shutil.rmtree(tiny.folder / "logs")
+    tiny.set_params("gate.floors.baseline.accuracy=0.25")
+    assert "past removed" not in tiny.python(*SYNC).stdout
+    mine = Counter(row.data.tags["revision"] for row in tiny.all_runs() if "kind" in row.data.tags)
+    assert mine == {"main": 1, "workspace": 2}
 
 
 def test_a_row_has_no_metrics_that_were_measured_of_another_model(tiny: Project) -> None:

@@ -90,8 +90,10 @@ def test_an_experiment_from_the_cache_shares_the_runs_and_its_name_leads_to_them
     tiny: Project,
 ) -> None:
     tiny.python(*SYNC)
+    relative = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}  # as MLflow's pages give it
     for name in ("first", "second"):  # the second is wholly in the cache
-        tiny.run("dvc", "exp", "run", "--temp", "--name", name, "-S", "baseline.ridge=55")
+        setting = ("--name", name, "-S", "baseline.ridge=55")
+        tiny.run("dvc", "exp", "run", "--temp", *setting, **relative)
     assert Counter(run.data.tags["stage"] for run in tiny.runs())["train_baseline"] == 2
     before = len(tiny.runs())
     tiny.python(*SYNC)

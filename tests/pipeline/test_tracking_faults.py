@@ -170,6 +170,7 @@ def assert_told(project: Project, what: str, **environment: str) -> None:
     assert said.count("WARNING") == 1, said
     assert f"WARNING: train_baseline: is not tracked ({what}" in said, said
     assert "finished" in said
+    assert "…" not in said  # what to do stands whole
     failed = project.python(*SYNC, check=False, **environment)
     assert failed.returncode == 2
     assert failed.stderr.startswith(f"ERROR: {what}")

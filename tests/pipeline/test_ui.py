@@ -40,6 +40,22 @@ def test_a_host_that_is_none_of_this_machine_is_refused_before_the_sync(
     assert tiny.all_runs() == []
 
 
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("./mlruns", "MLflow keeps no runs in folders any more; give a database"),
+        ("databricks", "has pages of its own; run `make sync` and open them there"),
+    ],
+)
+def test_a_store_whose_pages_cannot_be_served_is_told_in_one_line(
+    tiny: Project, uri: str, said: str
+) -> None:
+    finished = tiny.python("-m", "stages", "ui", check=False, MLFLOW_TRACKING_URI=uri)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(f"ERROR: MLFLOW_TRACKING_URI={uri}: {said}")
+    assert finished.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("port", [70_000, 0, -1])
 def test_ports_that_do_not_exist_are_refused(port: int) -> None:
     with pytest.raises(UserError, match=f"^--port {port}: there is no such port"):
