@@ -239,7 +239,9 @@ def _clone(original: Project, folder: Path) -> Project:
         is_data = Path(source).is_relative_to(original.folder / "data")
         (os.link if is_data else shutil.copy2)(source, target)
 
-    unlike_a_clone = shutil.ignore_patterns("mlflow.*", "mlartifacts", "logs", "config.local")
+    unlike_a_clone = shutil.ignore_patterns(
+        *("mlflow.*", "mlartifacts", "logs", "mirror", "config.local")
+    )
     shutil.copytree(
         *(original.folder, folder),
         symlinks=True,

@@ -88,7 +88,7 @@ def test_each_revision_has_one_row_of_what_it_is_now(tiny: Project) -> None:
 def test_a_clone_of_the_same_host_name_and_path_leaves_the_rows_of_another(tiny: Project) -> None:
     """As containers are, which write to one server."""
     tiny.python(*SYNC)
-    shutil.rmtree(tiny.folder / "logs")
+    shutil.rmtree(tiny.folder / ".dvc/tmp/mirror")
     tiny.set_params("gate.floors.baseline.accuracy=0.25")
     assert "past removed" not in tiny.python(*SYNC).stdout
     mine = Counter(row.data.tags["revision"] for row in tiny.all_runs() if "kind" in row.data.tags)

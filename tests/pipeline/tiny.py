@@ -225,7 +225,9 @@ def copy_of(original: "Project", folder: Path) -> "Project":
     """What `git clone` and `dvc checkout` would give: all files, and no MLflow store."""
     from tests.pipeline.conftest import Project
 
-    unlike_a_clone = shutil.ignore_patterns("mlflow.*", "mlartifacts", "logs", "config.local")
+    unlike_a_clone = shutil.ignore_patterns(
+        *("mlflow.*", "mlartifacts", "logs", "mirror", "config.local")
+    )
     shutil.copytree(original.folder, folder, symlinks=True, ignore=unlike_a_clone)
     return Project(folder)
 
