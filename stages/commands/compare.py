@@ -61,18 +61,13 @@ def run(options: argparse.Namespace) -> None:
     from stages.results.choose import choose_revisions
     from stages.results.comparison import Comparison
 
-    import git  # isort: skip  # after stages.workflow.revisions, which lets it load without Git
-
     if not PIPELINE.exists():
         raise UserError(f"{PIPELINE}: is not here; run this in the project's folder")
     for path in (options.output, options.picture):
         if path and (not path.name or path.is_dir()):
             raise UserError(f"{str(path)!r}: is a folder; give the path of a file")
-    try:
-        revisions = choose_revisions(options.base, options.head)
-        comparison = Comparison(*revisions, reproduced=options.reproduced)
-    except git.GitError as error:
-        raise UserError(f"Git: {' '.join(str(error).split())}; mend that and try again") from None
+    revisions = choose_revisions(options.base, options.head)
+    comparison = Comparison(*revisions, reproduced=options.reproduced)
     text = _rendered(comparison, options)
     if options.output:
         with replacing(options.output) as unfinished:
