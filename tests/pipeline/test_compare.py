@@ -184,8 +184,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         git("init", "--quiet", "--initial-branch", "main")
-        git("config", "user.name", "Test")
-        git("config", "user.email", "test@example.invalid")
         State().write()
         write_seeds(*CLOSE)
         commit("results of main")

@@ -77,8 +77,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("stale") / "original")
     (project.folder / "metrics").mkdir(parents=True)
     project.run("git", "init", "--quiet", "--initial-branch", "main")
-    project.run("git", "config", "user.name", "Test")
-    project.run("git", "config", "user.email", "test@example.invalid")
     project.run("dvc", "init", "--quiet")
     shutil.copy(ROOT / ".gitattributes", project.folder)
     for name, text in FILES.items():
