@@ -6,8 +6,8 @@ Holm's correction over the models), and what differs is held against what anothe
 far as metrics/seeds.csv tells. The results of HEAD are held against the rules in the section `gate`
 of its params.yaml.
 
-Exit code 0: fine; 1: the gate failed, or with --reproduced a metric is off or none was computed
-here; 2: wrong usage, or files that cannot be read. Needs neither DVC's cache nor MLflow.
+Exit code 0: no rule is broken; 1: the gate failed, or with --reproduced a metric is off or none was
+computed here; 2: wrong usage, or files that cannot be read. Needs neither DVC's cache nor MLflow.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from stages.data.errors import UserError
 if TYPE_CHECKING:
     from stages.results.comparison import Comparison
 
-EXIT_CODES = {"passed": 0, "none": 0, "failed": 1, "unreadable": 2}
+EXIT_CODES = {"passed": 0, "incomplete": 0, "none": 0, "failed": 1, "unreadable": 2}
 FORMATS = ("table", "markdown", "json")
 PIPELINE = Path("dvc.yaml")
 
