@@ -6,8 +6,8 @@ Holm's correction over the models), and what differs is held against what anothe
 far as metrics/seeds.csv tells. The results of HEAD are held against the rules in the section `gate`
 of its params.yaml.
 
-Exit code 0: fine; 1: the gate failed, or with --reproduced a metric is off or none was computed
-here; 2: wrong usage, or files that cannot be read. Needs neither DVC's cache nor MLflow.
+Exit code 0: no rule is broken; 1: the gate failed, or with --reproduced a metric is off or none was
+computed here; 2: wrong usage, or files that cannot be read. Needs neither DVC's cache nor MLflow.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from stages.data.errors import UserError
 if TYPE_CHECKING:
     from stages.results.comparison import Comparison
 
-EXIT_CODES = {"passed": 0, "none": 0, "failed": 1, "unreadable": 2}
+EXIT_CODES = {"passed": 0, "incomplete": 0, "none": 0, "failed": 1, "unreadable": 2}
 FORMATS = ("table", "markdown", "json")
 PIPELINE = Path("dvc.yaml")
 
@@ -61,18 +61,13 @@ def run(options: argparse.Namespace) -> None:
     from stages.results.choose import choose_revisions
     from stages.results.comparison import Comparison
 
-    import git  # isort: skip  # after stages.workflow.revisions, which lets it load without Git
-
     if not PIPELINE.exists():
         raise UserError(f"{PIPELINE}: is not here; run this in the project's folder")
     for path in (options.output, options.picture):
         if path and (not path.name or path.is_dir()):
             raise UserError(f"{str(path)!r}: is a folder; give the path of a file")
-    try:
-        revisions = choose_revisions(options.base, options.head)
-        comparison = Comparison(*revisions, reproduced=options.reproduced)
-    except git.GitError as error:
-        raise UserError(f"Git: {' '.join(str(error).split())}; mend that and try again") from None
+    revisions = choose_revisions(options.base, options.head)
+    comparison = Comparison(*revisions, reproduced=options.reproduced)
     text = _rendered(comparison, options)
     if options.output:
         with replacing(options.output) as unfinished:

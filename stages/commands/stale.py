@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> None:
     for line in lines:
         print(f"{'WARNING' if options.warn else 'ERROR'}: {line}", file=sys.stderr)
     if any(each.needs_run for each in stale):
-        print(f"`make repro` runs all of it; then commit {LOCK_FILE} and metrics/", file=sys.stderr)
+        todo = f"`make repro`{where} runs all of it; then commit {LOCK_FILE} and metrics/"
+        print(todo, file=sys.stderr)
     if not options.warn:
         raise SystemExit(EXIT_STALE)
 

@@ -2,8 +2,10 @@
 
 A file gets its final name only after its sha256 has been compared, so a file under that name is
 either good or is refused; whatever a killed process leaves lies in `.partial/` and is never used.
+Of processes that want the same file, one fetches it and the others wait for that.
 """
 
+import os
 import shutil
 import sys
 import tempfile
@@ -15,12 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from stages.data.errors import UserError
 from stages.data.files import file_hash
 
-RAW_FOLDER = Path("data/raw")
+# The project's own: the working directory of an experiment may be a copy, which has none.
+RAW_FOLDER = Path(os.environ.get("DVC_ROOT", "")) / "data" / "raw"
 BAR_SECONDS, LINE_SECONDS = 0.2, 30.0  # how often progress is shown, with and without a terminal
 
 
@@ -54,18 +58,14 @@ def obtain(sources: Sequence[Source], folder: Path) -> Path:
     """
     try:
         for source in sources:
-            shutil.rmtree(_scratch(source, folder), ignore_errors=True)  # of a killed run
-        present = [source for source in sources if _is_good(source, folder)]
-        return folder / present[0].filename if present else _fetch_first(sources, folder)
+            path = folder / source.filename
+            if path.exists() and not _what_is_wrong(path, source):
+                return path
+        return _fetch_first(sources, folder)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be read or written ({error}); free space or fix rights"
         ) from error
-
-
-def _scratch(source: Source, folder: Path) -> Path:
-    """Where a source's file is made: apart for each, as two stages may fetch at the same time."""
-    return folder.resolve() / ".partial" / source.filename
 
 
 def _is_good(source: Source, folder: Path) -> bool:
@@ -103,9 +103,29 @@ def _fetch_first(sources: Sequence[Source], folder: Path) -> Path:
 
 
 def _fetch(source: Source, folder: Path) -> Path:
+    """The file, once no other process fetches it: then it is there, or is fetched here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f".{source.filename}.lock")
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=LINE_SECONDS)
+        except Timeout:
+            _tell(f"{source.name}: another process fetches {source.filename}; waiting for it")
+    try:
+        is_there = _is_good(source, folder)
+        return folder / source.filename if is_there else _fetch_alone(source, folder)
+    finally:
+        # Who waits for the lock sees that its file is gone, and makes another.
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _fetch_alone(source: Source, folder: Path) -> Path:
     """Fetch, compare, and only then give the file its name."""
-    scratch = _scratch(source, folder)
-    scratch.mkdir(parents=True, exist_ok=True)
+    # A folder for each, as two stages may fetch at the same time.
+    scratch = folder.resolve() / ".partial" / source.filename
+    shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
+    scratch.mkdir(parents=True)
     _tell(f"{source.name}: fetching {source.filename} ({source.size_bytes / 1e6:.0f} MB)")
     done = threading.Event()
     watching = threading.Thread(target=_show_progress, args=(source, scratch, done), daemon=True)

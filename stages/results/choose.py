@@ -1,10 +1,17 @@
 """Which two revisions are compared, if the user does not name both."""
 
 from stages.data.errors import UserError
-from stages.workflow.revisions import SHORT, WORKSPACE, Revision, find_revision, repository
+from stages.workflow.revisions import (
+    SHORT,
+    WORKSPACE,
+    Revision,
+    commit_of,
+    find_revision,
+    git_says,
+    repository,
+)
 
 MAIN_BRANCHES = ("main", "origin/main", "origin/HEAD")
-VERIFY = ("rev-parse", "--verify", "--quiet")
 HISTORY_IS_CUT = (
     "This clone is shallow; fetch the rest with `git fetch --unshallow origin` (in GitHub Actions "
     "`fetch-depth: 0`, in GitLab `GIT_DEPTH: 0`)"
@@ -32,32 +39,32 @@ def choose_revisions(base: str, head: str) -> tuple[Revision, Revision, str]:
             return find_revision(base), head_revision, ""
         default, why = _default_base(head_revision)
     except UserError as error:
-        is_shallow = _git("rev-parse", "--is-shallow-repository") == "true"
-        raise UserError(f"{error}. {HISTORY_IS_CUT}" if is_shallow else str(error)) from None
+        if git_says("rev-parse", "--is-shallow-repository") == "true":
+            raise UserError(f"{error}. {HISTORY_IS_CUT}") from None
+        raise
     return default, head_revision, why
 
 
 def _default_base(head: Revision) -> tuple[Revision, str]:
     """The base, and why it is that."""
+    repository()  # tells why, if Git does not work
     if not head.commit:
         raise UserError("nothing is committed yet, so there is no base; commit the project first")
     if head.baseline:
         return _commit(head.baseline), f"where the experiment {head.name} started"
-    main = [name for name in MAIN_BRANCHES if _git(*VERIFY, f"{name}^{{commit}}")]
+    main = [name for name in MAIN_BRANCHES if commit_of(name)]
     if not main:
         branches = " or ".join(MAIN_BRANCHES)
         raise UserError(f"there is no branch {branches} to find a base with; name BASE")
     # Of several, the point that is nearest: a main branch that was not pulled lies further back.
-    fork = _git("merge-base", head.commit, *main)
+    fork = git_says("merge-base", head.commit, *main)
     if not fork:
         raise UserError(f"no commit is common to {head.name} and {' or '.join(main)}; name BASE")
     if fork != head.commit:
         return _commit(fork), f"where it left {main[0]}"
-    # Optional locks would be in the way of another process at work in the repository.
-    status = ("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
-    if head.is_workspace and _git(*status):
+    if head.is_workspace and git_says("status", "--porcelain", "--untracked-files=no", "--", "."):
         return Revision("HEAD", "commit", fork), "the last commit, as the workspace has changes"
-    parent = _git(*VERIFY, f"{fork}^")
+    parent = commit_of(f"{fork}^")
     if not parent:
         what = f"{fork[:SHORT]} has no parent to compare with, and the workspace has no changes"
         raise UserError(f"{what}; name BASE")
@@ -66,16 +73,3 @@ def _default_base(head: Revision) -> tuple[Revision, str]:
 
 def _commit(commit: str) -> Revision:
     return Revision(commit[:SHORT], "commit", commit)
-
-
-def _git(*command: str) -> str:
-    """First line that Git prints; empty if it finds nothing."""
-    import git  # after stages.workflow.revisions, which lets it be imported without Git
-
-    try:
-        told: str = repository().git.execute(["git", *command])
-    except git.GitCommandError as error:
-        if error.status == 1:  # it looked, and there is none
-            return ""
-        raise
-    return told.partition("\n")[0]

@@ -116,9 +116,10 @@ class Comparison:
                 return f"reproduced within the tolerances, all of {metrics}"
             off = f", {broken} of {metrics} differ by more than is allowed" if broken else ""
             return f"NOT reproduced{off}"
-        rules = counted(len(check.rules), "rule") + (f", {unchecked} not checked" * bool(unchecked))
+        rules = counted(len(check.rules), "rule")
         return {
             "passed": f"gate passed ({rules})",
+            "incomplete": f"gate INCOMPLETE ({unchecked} of {rules} not checked)",
             "failed": f"gate FAILED ({broken} of {rules})",
             "none": "no gate",
             "unreadable": "gate UNREADABLE",

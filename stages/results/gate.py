@@ -3,9 +3,11 @@
 Floors and ceilings hold for the head alone. A loss against the base counts if it is larger than is
 allowed, and real: worse on the same images, by more than another seed would do. Where no seeds tell
 that, being worse on the same images is enough. Rules that the head makes impossible to check, by
-predictions that are missing or damaged, are broken; those that the base makes so are not checked.
+predictions that are missing or damaged, are broken; those that the base makes so are not checked,
+and then the gate is incomplete: not failed, but not passed either.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -24,7 +26,7 @@ DEFAULT_ALPHA = 0.05  # of the verdicts, where there is no gate
 LOSSES = {"max_accuracy_loss": ACCURACY, "max_brier_rise": BRIER}
 
 Outcome = Literal["kept", "broken", "not checked"]
-Status = Literal["passed", "failed", "none", "unreadable"]
+Status = Literal["passed", "incomplete", "failed", "none", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Check:
 
     Attributes:
         of: the gate of params.yaml, or that a computation is the same again.
-        status: `none` if there are no rules, `unreadable` if they cannot be read.
+        status: `incomplete` if none is broken, but some cannot be checked; `none` if there are no
+            rules, `unreadable` if they cannot be read.
         remark: why it is so, in words; empty if the rules tell it.
         rules: all that were looked at.
         loosened: rules that ask for less than on the base side, a sentence each.
@@ -95,8 +98,11 @@ def limits(gate: GateParams) -> list[Limit]:
 
 
 def status_of(rules: list[Rule]) -> Status:
-    """Failed if any rule is broken."""
-    return "failed" if any(rule.outcome == "broken" for rule in rules) else "passed"
+    """Failed if any rule is broken, passed if all are kept."""
+    outcomes = {rule.outcome for rule in rules}
+    if "broken" in outcomes:
+        return "failed"
+    return "incomplete" if "not checked" in outcomes else "passed"
 
 
 def gate_of(side: Results) -> GateParams | None:
@@ -143,9 +149,11 @@ def check_gate(base: Results, head: Results, verdicts: list[Verdict], unpaired: 
             rules.append(Rule(name, "not checked", unpaired))
         else:
             new = [model for model in head.models if model not in base.models]
-            rules += [Rule(f"{name}, {m}", "not checked", f"{m} is new") for m in new]
+            rules += [Rule(f"{name}, {m}", "kept", f"{m} is new, so it lost nothing") for m in new]
+            measured = head.predictions
+            told = measured.predicted if measure == ACCURACY else measured.probabilities
             judged = [verdict for verdict in verdicts if verdict.measure == measure]
-            rules += [_loss(name, verdict, allowed, gate.alpha) for verdict in judged]
+            rules += [_loss(name, verdict, allowed, gate.alpha, told) for verdict in judged]
     return Check("gate", status_of(rules), "", rules, loosened)
 
 
@@ -160,12 +168,14 @@ def held(limit: Limit, head: Results) -> Rule:
     return Rule(limit.name, "kept" if limit.allows(value) else "broken", said)
 
 
-def _loss(key: str, verdict: Verdict, allowed: float, alpha: float) -> Rule:
-    """Whether a loss is real and more than is allowed, and why."""
+def _loss(key: str, verdict: Verdict, allowed: float, alpha: float, told: Collection[str]) -> Rule:
+    """Whether a loss is real and too large, and why; the head's file has the models `told`."""
     name, test, p = f"{key}, {verdict.model}", verdict.test, verdict.corrected_p
     if test is None or p is None or not verdict.base or not verdict.head:
-        reason = f"{verdict.model}: the predictions of a side lack it"
-        return Rule(name, "not checked", reason)
+        what = f"does not give the {verdict.measure} of {verdict.model}"
+        if verdict.head and verdict.model in told:
+            return Rule(name, "not checked", f"the base {what}")
+        return Rule(name, "broken", f"cannot be checked: the head {what}")
     change = f"{verdict.measure} {verdict.base.value:.4f} → {verdict.head.value:.4f}"
     what = f"{verdict.model}: {change}; {p_value(p)}, level {alpha:g}"
     size = abs(test.difference)

@@ -7,7 +7,7 @@ from stages.data.errors import UserError
 from stages.results.reading import Results
 from stages.results.text import ABSENT, Table, counted, param
 from stages.workflow.pipeline import LOCK_FILE, PARAMS_FILE, LockEntry, changed_keys
-from stages.workflow.revisions import Revision, repository
+from stages.workflow.revisions import Revision, commit_of, git_says
 from stages.workflow.staleness import all_params
 
 
@@ -46,19 +46,15 @@ class Provenance:
 
 def _checkout(own_files: set[str]) -> tuple[str, str, list[str], str]:
     """Commit, its day, what is not as in it, and why there is none."""
-    import git  # after stages.workflow.revisions, which lets it be imported without Git
-
     try:
-        commit = repository().head.commit
-        options = ("--porcelain", "--no-renames", "--untracked-files=all", "-z")
-        # Optional locks would be in the way of another process at work in the repository.
-        status = repository().git.status(*options, env={"GIT_OPTIONAL_LOCKS": "0"})
+        if not (commit := commit_of("HEAD")):
+            return "", "", [], "nothing is committed yet"
+        day = git_says("show", "--no-patch", "--no-show-signature", "--format=%cs", commit)
+        listing = ("diff", "--name-only", "--relative", "--no-renames", "-z", commit)
+        changed = git_says(*listing) + git_says("ls-files", "--others", "--exclude-standard", "-z")
     except UserError:
-        return "", "", [], "there is no Git repository here"
-    except (git.GitError, ValueError) as error:  # no commit yet, or Git does not run
-        return "", "", [], f"Git tells no revision ({str(error).strip().splitlines()[0]})"
-    changed = {entry[3:] for entry in status.split("\0") if entry} - own_files
-    return commit.hexsha, commit.committed_datetime.date().isoformat(), sorted(changed), ""
+        return "", "", [], "Git tells none here"
+    return commit, day, sorted({*filter(None, changed.split("\0"))} - own_files), ""
 
 
 def _params_table(current: dict[str, Any], committed: dict[str, Any], changed: list[str]) -> Table:

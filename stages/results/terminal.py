@@ -26,8 +26,8 @@ def print_comparison(comparison: Comparison, console: Console, *, everything: bo
     for kind, text in comparison.sentences():
         _line(console, f"- {text}", COLORS.get(kind, ""))
     console.print()
-    failed = comparison.check.status in ("failed", "unreadable")
-    _line(console, comparison.check_text, "bold red" if failed else "bold")
+    color = {"failed": "red", "unreadable": "red", "incomplete": "yellow"}
+    _line(console, comparison.check_text, f"bold {color.get(comparison.check.status, '')}")
     _print_check(comparison.check, console)
     for note in comparison.notes:
         _line(console, f"WARNING: {note}", "yellow")

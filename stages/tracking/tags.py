@@ -1,6 +1,7 @@
 """Tags of runs: by them a run is found again, and tied to revisions and to its process."""
 
 import atexit
+import contextlib
 import functools
 import os
 import socket
@@ -12,7 +13,7 @@ from filelock import FileLock, Timeout
 from stages.data.errors import UserError
 from stages.tracking.environment import dvc_experiment, own_folder
 from stages.workflow.pipeline import LOCK_FILE
-from stages.workflow.revisions import Revision, path_in_repository, repository
+from stages.workflow.revisions import Revision, git_says
 
 ENTRY = "dvc.record"  # `LockEntry.key`; set last: a run that has it is complete
 COMPUTATION = "dvc.computation"  # of a run that is not complete yet, to find it again
@@ -55,14 +56,14 @@ def of_revision(revision: Revision) -> dict[str, str]:
     if not revision.is_workspace:
         return {**tags, COMMIT: revision.baseline or revision.commit}
     tags[DIRTY] = "true"
-    try:
-        git = repository().git
-        tags[COMMIT] = repository().head.commit.hexsha
-        outs = (path for each in revision.pipeline.stages.values() for path in each.outs)
-        written = [f":(exclude,literal){path_in_repository(path)}" for path in (*outs, LOCK_FILE)]
-        tags[DIRTY] = str(bool(git.diff("HEAD", "--name-only", "--", *written))).lower()
-    except (UserError, ValueError):  # no repository, no commit yet, or dvc.yaml cannot be read
-        pass
+    if revision.commit:
+        tags[COMMIT] = revision.commit
+        with contextlib.suppress(UserError):  # dvc.yaml cannot be read
+            outs = (path for each in revision.pipeline.stages.values() for path in each.outs)
+            below = (path for path in (*outs, LOCK_FILE) if not path.startswith(("/", "..")))
+            written = [f":(exclude,literal){path}" for path in below]
+            changed = git_says("diff", "HEAD", "--name-only", "--", ".", *written)
+            tags[DIRTY] = str(bool(changed)).lower()
     return tags
 
 

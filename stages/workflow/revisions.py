@@ -42,6 +42,11 @@ REFERENCE = re.compile(
     r"refs/(?:(?P<kind>heads|tags)/|exps/(?P<start>[0-9a-f]{2})/(?P<rest>[0-9a-f]{38})/)(?P<name>.+)"
 )
 KINDS = {"heads": "branch", "tags": "tag", None: "experiment"}
+FIELDS = "%(refname) %(objecttype) %(objectname) %(*objecttype) %(*objectname)"
+
+# A hook of Git names its own repository by these; DVC goes by the working directory, and so do we.
+for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX"):
+    os.environ.pop(name, None)
 
 
 @dataclass(frozen=True)
@@ -234,7 +239,7 @@ def _numbers_in(group: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def workspace() -> Revision:
-    """The working directory, whether or not it was committed; also without Git."""
+    """The working directory, whether or not it was committed; also where Git does not work."""
     try:
         head = repository().head
         commit = head.commit.hexsha if head.is_valid() else ""
@@ -244,56 +249,99 @@ def workspace() -> Revision:
 
 
 def named_revisions() -> list[Revision]:
-    """Branches, tags and DVC experiments, the oldest commit first."""
-    listed = repository().git.for_each_ref(
-        "--format=%(refname) %(objectname) %(*objectname)",
-        "--sort=committerdate",
-        *("refs/heads", "refs/tags", "refs/exps"),
-    )
+    """Branches, tags and DVC experiments, the oldest commit first.
+
+    Raises:
+        UserError: Git refuses to tell them.
+    """
+    kinds = ("refs/heads", "refs/tags", "refs/exps")
+    listed = git_says("for-each-ref", "--sort=committerdate", f"--format={FIELDS}", *kinds)
     found = []
     for line in listed.splitlines():
-        reference, *commits = line.split()
-        if match := REFERENCE.fullmatch(reference):
+        reference, *_, kind, commit = line.split()  # of an annotated tag, those of what it is on
+        match = REFERENCE.fullmatch(reference)
+        if match and kind == "tag":  # a tag on a tag
+            commit = commit_of(reference)
+        if match and commit and kind in ("commit", "tag"):  # a tag may also be on a file
             baseline = (match["start"] or "") + (match["rest"] or "")
-            # Of an annotated tag, the commit comes second.
-            found.append(Revision(match["name"], KINDS[match["kind"]], commits[-1], baseline))
+            found.append(Revision(match["name"], KINDS[match["kind"]], commit, baseline))
     return found
 
 
 def history() -> list[Revision]:
     """Commits of all branches, tags and experiments that changed dvc.lock, the latest first."""
-    commits = repository().git.rev_list("--all", "--", _in_any_folder(LOCK_FILE)).split()
+    commits = git_says("rev-list", "--all", "--", f":(glob)**/{LOCK_FILE}").split()
     return [Revision(commit[:SHORT], "commit", commit) for commit in commits]
 
 
 def find_revision(name: str) -> Revision:
-    """A revision by the name of a branch, tag or experiment, `workspace`, or as Git names commits.
-
-    Of two experiments with one name the later counts.
+    """A revision by its name, as DVC takes it: `workspace`, what Git knows, then an experiment.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or there are several experiments of that name and none of them
+            started from what is checked out.
     """
     if name == WORKSPACE:
         return workspace()
-    for revision in reversed(named_revisions()):
-        if revision.name == name:
-            return revision
-    try:
-        peeled = f"{name}^{{commit}}"
-        commit: str = repository().git.rev_parse("--verify", "--end-of-options", peeled)
-    except git.GitCommandError:
+    named = [each for each in named_revisions() if each.name == name]
+    if commit := commit_of(name):
+        for each in named:
+            if each.commit == commit and not each.baseline:
+                return each
+        return Revision(name[:SHORT] if commit.startswith(name) else name, "commit", commit)
+    experiments = [each for each in named if each.baseline]
+    started_here = [each for each in experiments if each.baseline == workspace().commit]
+    if len(found := started_here or experiments) == 1:
+        return found[0]
+    if found:
+        listed = " or ".join(
+            f"{each.commit[:SHORT]} (from {each.baseline[:SHORT]})" for each in found
+        )
         raise UserError(
-            f"{name}: is no revision; give a branch, tag, commit, DVC experiment or `workspace`"
-        ) from None
-    return Revision(name[:SHORT] if commit.startswith(name) else name, "commit", commit)
+            f"{name}: is the name of {len(found)} experiments; give the commit of one: {listed}"
+        )
+    raise UserError(
+        f"{name}: is no revision; give a branch, tag, commit, DVC experiment or `workspace`"
+    )
+
+
+def commit_of(name: str) -> str:
+    """The commit that a name of Git leads to; empty if it leads to none.
+
+    Raises:
+        UserError: Git refuses to tell.
+    """
+    peeled = f"{name}^{{commit}}"
+    return git_says("rev-parse", "--verify", "--quiet", "--end-of-options", peeled)
+
+
+def git_says(*command: str) -> str:
+    """What a command of Git prints in the project's folder; empty if it looks and finds nothing.
+
+    Raises:
+        UserError: Git is not here, or refuses.
+    """
+    repository()
+    return _git_in(Path.cwd(), *command)
+
+
+def _git_in(folder: Path, *command: str) -> str:
+    try:
+        # A lock that Git can do without would be in the way of another process.
+        told: str = git.Git(folder).execute(["git", "--no-optional-locks", *command])
+    except git.GitError as error:
+        if isinstance(error, git.GitCommandError) and error.status == 1:
+            return ""
+        why = getattr(error, "stderr", "").strip().removeprefix("stderr: ").strip("'") or str(error)
+        raise UserError(f"Git: {' '.join(why.split())}; mend that and try again") from None
+    return told
 
 
 def repository() -> git.Repo:
     """The Git repository around the working directory.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or Git refuses it.
     """
     return _repository_around(Path.cwd())
 
@@ -301,11 +349,13 @@ def repository() -> git.Repo:
 @functools.cache
 def _repository_around(folder: Path) -> git.Repo:
     try:
-        return git.Repo(folder, search_parent_directories=True)
+        found = git.Repo(folder, search_parent_directories=True)
     except git.InvalidGitRepositoryError:
         raise UserError(
             f"{folder}: is no Git repository; run this in a clone of the project"
         ) from None
+    _git_in(folder, "rev-parse", "--git-dir")  # Git may refuse it, as one of another owner
+    return found
 
 
 def path_in_repository(path: str) -> str:
@@ -329,11 +379,12 @@ def _git_object(commit: str, path: str) -> git.Blob | git.Tree | None:
     """A file or folder in a commit; None if the commit has none of that name."""
     try:
         found = repository().commit(commit).tree / path_in_repository(path)
+        repository().odb.info(found.binsha)  # it may be damaged, or left out of a partial clone
     except KeyError:
         return None
     except (git.BadName, ValueError):
         raise UserError(
-            f"commit {commit} is not in this clone; fetch the branch or experiment that has it "
-            "(`git fetch`, `dvc exp pull`)"
+            f"commit {commit}: {path} is not in this clone; fetch the branch or experiment that "
+            "has it (`git fetch`, `dvc exp pull`), or see what `git fsck` tells"
         ) from None
     return found if isinstance(found, git.Blob | git.Tree) else None

@@ -13,6 +13,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -230,12 +231,12 @@ def test_a_run_killed_in_the_middle_leaves_nothing_that_counts(
     )
     arguments = [sys.executable, "-c", code, server.url + "/file", str(tmp_path)]
     with subprocess.Popen(arguments) as process:
-        while not any(entry.is_file() for entry in tmp_path.rglob("*")):
+        while not any(entry.is_file() for entry in (tmp_path / ".partial").rglob("*")):
             assert process.poll() is None
             time.sleep(0.02)
         process.kill()
-    assert names_in(tmp_path) == [".partial"]
-    left = next(entry for entry in tmp_path.rglob("*") if entry.is_file())
+    assert sorted(names_in(tmp_path)) == [".first.bin.lock", ".partial"]
+    left = next(entry for entry in (tmp_path / ".partial").rglob("*") if entry.is_file())
     (left.parent / "first.bin").write_bytes(GOOD)  # even if it had been complete
     server.answers["/file"] = [status(404), status(404), status(404), body(GOOD)]
     with pytest.raises(UserError):
@@ -253,6 +254,36 @@ def test_two_stages_may_fetch_at_the_same_time(server: Server, tmp_path: Path) -
     obtain([web(server.url + "/a", "quick")], tmp_path)
     slow.join()
     assert sorted(names_in(tmp_path)) == ["quick.bin", "slow.bin"]
+
+
+def test_what_several_processes_want_is_fetched_once(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def slowly(request: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.5)
+        body(GOOD)(request)
+
+    monkeypatch.setattr(fetching, "LINE_SECONDS", 0.1)
+    server.answers["/file"] = [slowly]
+    (tmp_path / "first.bin").write_bytes(GOOD[:-1])  # is put aside once
+    with ThreadPoolExecutor(3) as workers:
+        wanted = [workers.submit(obtain, [web(server.url + "/file")], tmp_path) for _ in range(3)]
+    assert {each.result() for each in wanted} == {tmp_path / "first.bin"}
+    assert server.requests == ["/file"]
+    assert (tmp_path / "first.bin").read_bytes() == GOOD
+    assert sorted(names_in(tmp_path)) == ["first.bin", "first.bin.refused"]
+    assert "another process fetches first.bin; waiting" in capsys.readouterr().err
+
+
+def test_an_experiment_in_a_copy_finds_what_the_project_has() -> None:
+    code = "from stages.data.fetching import RAW_FOLDER; print(RAW_FOLDER)"
+    for root, folder in (("/project", "/project/data/raw"), ("", "data/raw")):
+        environment = {**os.environ, "DVC_ROOT": root}
+        told = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+        assert told.strip() == folder
 
 
 def test_a_full_disk_is_reported_once_and_not_as_a_fault_of_the_source(tmp_path: Path) -> None:

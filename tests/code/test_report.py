@@ -214,7 +214,7 @@ def test_what_was_not_measured_is_said_and_not_invented() -> None:
     assert "How many labels are doubtful: not measured" in words
     assert "Which labels are doubtful: not measured" in words
     assert "There are no pictures" in words
-    assert "Revision unknown: there is no Git repository here" in words
+    assert "Revision unknown: Git tells none here" in words
     assert "There is no dvc.lock" in words
     assert "its md5 is not recorded" in card
     assert "how many are doubtful was not measured" in card

@@ -1,13 +1,24 @@
 """Which revisions there are: what `dvc exp show` would list, from a real repository."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages.data.errors import UserError
+from stages.results.choose import choose_revisions
+from stages.results.provenance import _checkout
 from stages.tracking.outputs import content_of, revision_with_results, revisions_with_results
-from stages.workflow.revisions import Revision, find_revision, named_revisions
+from stages.tracking.tags import COMMIT, DIRTY, of_revision
+from stages.workflow.revisions import (
+    Revision,
+    find_revision,
+    history,
+    named_revisions,
+    workspace,
+)
 
 LOCK = """\
 schema: '2.0'
@@ -18,6 +29,38 @@ stages:
     - path: data/models/cnn.npz
       hash: md5
       md5: '{md5}'
+"""
+
+# What a user may have set for all repositories, and what would break a command that heeds it.
+SETTINGS = """\
+[commit]
+  gpgsign = true
+[tag]
+  gpgsign = true
+[gpg]
+  program = /none
+[core]
+  quotePath = true
+  pager = /none
+  autocrlf = true
+[color]
+  ui = always
+[column]
+  ui = always
+[diff]
+  external = /none
+  relative = true
+  mnemonicPrefix = true
+[log]
+  showSignature = true
+  decorate = full
+[status]
+  short = true
+  branch = true
+  relativePaths = true
+  showUntrackedFiles = all
+[include]
+  path = {gitconfig}
 """
 
 
@@ -36,10 +79,7 @@ def commit(md5: str) -> str:
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.invalid")
-    git("init", "--quiet", "--initial-branch", "main")
+    git("init", "--quiet")
     return tmp_path
 
 
@@ -129,3 +169,123 @@ def test_a_folder_of_a_commit_goes_by_the_md5_that_dvc_gives_it() -> None:
         "pictures/a.png": b"a",
         "pictures/b.png": b"b",
     }
+
+
+def test_a_project_in_a_folder_of_a_repository_is_judged_alone_whatever_git_is_set_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    Path("others.txt").write_text("theirs")
+    monkeypatch.chdir(project)
+    Path("dvc.yaml").write_text("stages: {a: {cmd: 'true', outs: [ö.txt, ../out]}}")
+    Path("ö.txt").write_text("1")
+    first = commit("first")
+    Path("code.py").write_text("1")
+    second = commit("second")
+    (tmp_path / "gitconfig").write_text(SETTINGS.format(gitconfig=os.environ["GIT_CONFIG_GLOBAL"]))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    for path, is_dirty, base in (
+        ("../others.txt", "false", first),  # of another project
+        ("ö.txt", "false", second),  # what the pipeline writes is no edit, but to be compared
+        ("code.py", "true", second),
+    ):
+        Path(path).write_text("edited")
+        assert of_revision(workspace()) == {DIRTY: is_dirty, COMMIT: second}
+        assert choose_revisions("", "")[0].commit == base
+    assert [each.commit for each in history()] == [second, first]
+    assert find_revision("HEAD~1").lock["train"].outs == {"data/models/cnn.npz": "first"}
+    assert "./dvc.lock" in find_revision("main").paths_below(".")
+    assert _checkout({"code.py"}) == (second, git("show", "-s", "--format=%cs"), ["ö.txt"], "")
+
+
+def test_a_hook_of_another_repository_leads_nowhere_else(tmp_path: Path) -> None:
+    here = commit("here")
+    git("init", "--quiet", "other")
+    code = "from stages.workflow.revisions import find_revision as f; print(f('HEAD').commit)"
+    of_hook = {
+        "GIT_DIR": str(tmp_path / "other" / ".git"),
+        "GIT_WORK_TREE": str(tmp_path / "other"),
+        "GIT_INDEX_FILE": str(tmp_path / "none"),
+    }
+    root = str(Path(__file__).resolve().parents[2])
+    told = subprocess.check_output(
+        [sys.executable, "-c", code], env={**os.environ, **of_hook, "PYTHONPATH": root}, text=True
+    )
+    assert told.strip() == here
+
+
+def test_a_worktree_is_a_checkout_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = commit("first")
+    git("worktree", "add", "--quiet", "-b", "beside", "beside")
+    monkeypatch.chdir("beside")
+    second = commit("second")
+    assert {each.name: each.commit for each in named_revisions()} == {
+        "main": first,
+        "beside": second,
+    }
+    assert workspace().commit == second
+    assert choose_revisions("", "")[0].commit == first
+
+
+def test_a_repository_that_git_refuses_is_told_with_gits_own_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commit("first")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # Git's own means for such tests
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    refused = "detected dubious ownership .* git config --global --add safe.directory"
+    for asked in (
+        named_revisions,
+        history,
+        lambda: find_revision("HEAD"),
+        lambda: choose_revisions("", ""),
+        lambda: Revision("x", "commit", "1" * 40).read("dvc.lock"),
+    ):
+        with pytest.raises(UserError, match=refused) as raised:
+            asked()
+        assert "\n" not in str(raised.value)
+    # A stage goes on, and is tracked without a commit.
+    assert of_revision(workspace()) == {DIRTY: "true"}
+
+
+def test_tags_on_what_is_no_commit_are_left_out_and_tags_on_tags_followed() -> None:
+    first = commit("first")
+    git("tag", "file", "HEAD:dvc.lock")
+    git("tag", "folder", "HEAD^{tree}")
+    for name, what in (("text", "HEAD"), ("of-text", "text"), ("of-file", "file")):
+        git("tag", "--annotate", name, "--message", name, what)
+    assert {each.name: each.commit for each in named_revisions()} == dict.fromkeys(
+        ("text", "of-text", "main"), first
+    )
+    assert find_revision("of-text").kind == "tag"
+    for name in ("file", "folder", "of-file"):
+        with pytest.raises(UserError, match="is no revision"):
+            find_revision(name)
+
+
+def test_of_two_experiments_with_one_name_that_from_here_counts_else_none_as_for_dvc() -> None:
+    starts = [commit("first"), commit("second")]
+    ends = [commit("first end"), commit("second end")]
+    for start, end in zip(starts, ends, strict=True):
+        git("update-ref", f"refs/exps/{start[:2]}/{start[2:]}/twin", end)
+    for start, end in zip(starts, ends, strict=True):
+        git("reset", "--quiet", "--hard", start)
+        assert find_revision("twin").commit == end
+        assert choose_revisions("", "twin")[0].commit == start
+    git("reset", "--quiet", "--hard", ends[0])
+    with pytest.raises(UserError) as raised:
+        find_revision("twin")
+    assert str(raised.value) == "twin: is the name of 2 experiments; give the commit of one: " + (
+        " or ".join(f"{e[:10]} (from {s[:10]})" for s, e in zip(starts, ends, strict=True))
+    )
+    git("branch", "twin", starts[0])  # Git's own names go first
+    assert (find_revision("twin").kind, find_revision("twin").commit) == ("branch", starts[0])
+
+
+def test_a_file_that_is_damaged_in_the_repository_is_named(folder: Path) -> None:
+    first = commit("first")
+    blob = git("rev-parse", "HEAD:dvc.lock")
+    (folder / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(UserError, match=rf"commit {first}: dvc\.lock is not in this clone"):
+        find_revision("main").read("dvc.lock")

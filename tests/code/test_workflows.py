@@ -113,6 +113,13 @@ def test_no_job_can_do_more_than_it_must(job: dict[str, Any]) -> None:
             )  # not the change's code
 
 
+@pytest.mark.parametrize("job", JOBS)
+def test_what_a_change_made_does_not_come_to_lie_over_a_checkout(job: dict[str, Any]) -> None:
+    for step in steps_of(job):
+        if "actions/download-artifact@" in step.get("uses", ""):
+            assert step["with"]["path"].startswith("${{ runner.temp }}/")
+
+
 @pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS)
 def test_what_a_stranger_writes_is_never_run(workflow: dict[str, Any]) -> None:
     assert workflow["permissions"] == {}
@@ -239,6 +246,30 @@ def test_without_a_comparison_there_is_no_comment(comment: Comment, tmp_path: Pa
     finished = comment("none.md")
     assert finished.returncode == 0
     assert finished.stdout.startswith("::notice::There is no comparison")
+    assert not (tmp_path / "calls").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "huge", "another text", "zeros"])
+def test_what_is_no_comparison_is_not_commented(
+    comment: Comment, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "made.md"
+    match kind:
+        case "link":
+            path.symlink_to("comparison.md")
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "huge":
+            path.write_text(f"{MARKER}\n{'x' * 300_000}")
+        case "another text":
+            path.write_text(f"\n{MARKER}\n")
+        case "zeros":
+            path.write_bytes(bytes(1000))
+    finished = comment("made.md")
+    assert finished.returncode == 0
+    assert finished.stdout.startswith("::notice::The")
     assert not (tmp_path / "calls").exists()
 
 

@@ -91,7 +91,7 @@ class Project:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("MLFLOW_", "DVC_", "GIT_", "PYTEST_"))
+            if not name.startswith(("MLFLOW_", "DVC_", "PYTEST_"))
         }
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return {**kept, "PATH": path, "DVC_NO_ANALYTICS": "1", **more}
@@ -165,11 +165,6 @@ def watched(project: Project) -> dict[str, str]:
     return {"PYTHONPATH": str(WATCH), "WATCH_LOG": str(project.folder.parent / "written")}
 
 
-def _configure_git(project: Project) -> None:
-    project.run("git", "config", "user.name", "Test")
-    project.run("git", "config", "user.email", "test@example.invalid")
-
-
 def _link_raw_files(project: Project) -> None:
     raw = project.folder / "data" / "raw"
     raw.mkdir(parents=True)
@@ -225,7 +220,6 @@ def copy_working_tree(project: Project, *, with_results: bool) -> None:
         scratch = project.folder.parent / "committed"
         copy_committed_results(project.folder, scratch)
     project.run("git", "init", "--quiet", "--initial-branch", "main")
-    _configure_git(project)
 
 
 def _clone(original: Project, folder: Path) -> Project:

@@ -184,8 +184,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         git("init", "--quiet", "--initial-branch", "main")
-        git("config", "user.name", "Test")
-        git("config", "user.email", "test@example.invalid")
         State().write()
         write_seeds(*CLOSE)
         commit("results of main")
@@ -526,6 +524,15 @@ def cut_off(path: Path) -> Callable[[], Any]:
     return lambda: path.write_text(path.read_text()[: path.stat().st_size // 2])
 
 
+def without_columns(*beginnings: str) -> Callable[[], Any]:
+    def cut() -> None:
+        table = pd.read_csv(PREDICTIONS)
+        kept = [n for n in table if n != beginnings[0] and not n.startswith(beginnings[-1])]
+        table[kept].to_csv(PREDICTIONS, index=False)
+
+    return cut
+
+
 # What is done, exit code, what is said (parts between bars).
 UNCHECKED = (
     "max_accuracy_loss: cannot be checked: metrics/predictions.csv: is missing; run `make repro`"
@@ -539,6 +546,13 @@ DAMAGES: list[tuple[Callable[[], Any], int, str]] = [
         "WARNING: In the workspace: metrics/predictions.csv: line|is cut off",
     ),
     (lambda: PREDICTIONS.write_text(""), 1, "No columns to parse"),
+    # What is deleted of a file opens the gate no more than a file that is deleted.
+    (
+        without_columns("cnn", "cnn_"),
+        1,
+        "max_accuracy_loss, cnn: cannot be checked: the head does not give the accuracy of cnn",
+    ),
+    (without_columns("cnn_"), 1, "max_brier_rise, cnn: cannot be checked: the head does not give"),
     (replaced(PREDICTIONS, "\n7,", "\n<<<<<<< main\n7,"), 1, "predictions.csv: line 9: is cut off"),
     (cut_off(EVALUATION), 1, "evaluate.json: is not JSON|3 same|accuracy: cannot be checked"),
     (
@@ -546,7 +560,11 @@ DAMAGES: list[tuple[Callable[[], Any], int, str]] = [
         0,
         "lock: line 5: a merge has|3 same",
     ),
-    (replaced(LOCK, TEST_MD5, "f" * 32), 0, "test sets differ: data/prepared/test.npz is another"),
+    (
+        replaced(LOCK, TEST_MD5, "f" * 32),
+        0,
+        "test sets differ: data/prepared/test.npz is another|Gate INCOMPLETE (2 of 4 rules not",
+    ),
     (lambda: write(CODE, "not run\n"), 0, f"IN DOUBT|Some code is not that which ran: {CODE}"),
     (lambda: write("libraries.yaml", "keras: 3.16.0\n"), 0, "settings are not|libraries.yaml:ker"),
     (lambda: write("metrics/figures/accuracy.png", "x"), 0, "results are not the|metrics/figures."),
@@ -608,7 +626,9 @@ def test_a_base_of_before_is_compared_where_it_can_be(compare: Compare) -> None:
     State().write()
     said = compare(without_predictions)
     assert said.code == 0
+    assert "gate INCOMPLETE (2 of 4 rules not checked)\n" in said.out
     assert "gate.max_accuracy_loss: not checked: there are no predictions at" in said.out
+    assert "passed" not in said.out + compare(without_predictions, "--format", "markdown").out
     said = compare(without_lock, "--format", "json")
     assert said.code == 0
     metrics = {each["name"]: each for each in said.json["metrics"]}
@@ -790,7 +810,14 @@ def test_where_nothing_can_be_compared_one_line_says_why(
     assert said.err.startswith("ERROR: nothing can be compared: no results at ")
     assert "metrics/evaluate.json: is missing" in said.err
     State().write()
-    assert compare(empty).code == 0  # a first result is held against the floors
+    first = compare(empty, "--format", "json")  # a first result is held against the floors
+    assert (first.code, first.json["check"]["status"]) == (0, "incomplete")
+    state = State()
+    state.wrong["mlp"] = {1}
+    state.write()
+    assert (
+        compare("main", "--format", "json").json["check"]["status"] == "passed"
+    )  # it lost nothing
     State(params={"cnn": {}}).write()  # no gate, so that nothing is asked of the head alone
     assert compare(empty).err.startswith("ERROR: nothing can be compared: no results at ")
     with monkeypatch.context() as patch:

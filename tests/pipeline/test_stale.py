@@ -77,8 +77,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("stale") / "original")
     (project.folder / "metrics").mkdir(parents=True)
     project.run("git", "init", "--quiet", "--initial-branch", "main")
-    project.run("git", "config", "user.name", "Test")
-    project.run("git", "config", "user.email", "test@example.invalid")
     project.run("dvc", "init", "--quiet")
     shutil.copy(ROOT / ".gitattributes", project.folder)
     for name, text in FILES.items():
@@ -381,6 +379,8 @@ def test_a_commit_may_come_before_its_results_and_a_push_may_not(
     monkeypatch.setenv("PRE_COMMIT_HOME", str(tmp_path / "pre-commit"))
     monkeypatch.setenv("SKIP", "ruff-check,ruff-format,dvc-pre-commit")  # are in test_hooks.py
     shutil.copy(ROOT / ".pre-commit-config.yaml", project.folder)
+    Path(".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "venv", ".ci")
     Path(".venv").symlink_to(Path(sys.prefix))
     Path(".git/info/exclude").write_text(".venv\n")
     project.commit("hooks")
@@ -391,15 +391,37 @@ def test_a_commit_may_come_before_its_results_and_a_push_may_not(
     replace("fetch.py", "1", "2")
     committed = project.run("git", "commit", "--all", "--message", "work")
     assert "WARNING: fetch is out of date: fetch.py has changed" in committed.stderr
+    # What is pushed counts, not what is checked out.
+    project.run("git", "switch", "--detach", "hooked")
+    assert not stale_now()
     pushed = project.run("git", "push", "origin", "main", check=False)
     assert pushed.returncode == 1
     assert "ERROR: fetch is out of date" in pushed.stdout + pushed.stderr
+    project.run("git", "switch", "main")
     project.run("make", "repro")
     project.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
     project.run("git", "commit", "--all", "--message", "its results")
+    replace("fetch.py", "2", "3")
     project.run("git", "push", "origin", "main")
+    project.run("git", "checkout", "fetch.py")
     stored = [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
     assert len(stored) == 3  # what DVC keeps: labels.bin, raw.bin and model.bin
     project.run("git", "switch", "--detach", "hooked")
     assert Path("raw.bin").read_text() == "1\nSTEP = 1\nwidth: 1\n"
     assert stale_by_status(project.folder) == set()
+    # A worktree, which has no environment and no data, has its hooks all the same.
+    project.run("git", "worktree", "add", "../beside", "-b", "beside")
+    beside = Project(tmp_path / "beside")
+    committed = beside.run("git", "commit", "--allow-empty", "--message", "no change")
+    assert "dvc.lock belongs to the code and the params" in committed.stderr
+
+
+def test_a_clone_with_other_ends_of_lines_is_up_to_date(project: Project, tmp_path: Path) -> None:
+    converting = ("git", "-c", "core.autocrlf=true", "clone", "--quiet")
+    project.run(*converting, str(project.folder), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(clone.folder)
+        assert not stale_now()
+        # Only the data are missing.
+        assert first_by_dry_run(clone.folder) is None

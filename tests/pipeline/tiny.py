@@ -192,8 +192,6 @@ def _make(project: "Project") -> None:
     ):
         (project.folder / name).write_text(content)
     project.run("git", "init", "--quiet", "--initial-branch", "main")
-    project.run("git", "config", "user.name", "Test")
-    project.run("git", "config", "user.email", "test@example.invalid")
     project.run("dvc", "init", "--quiet")
     config = f"[core]\nautostage = false\n[cache]\ndir = {project.folder.parent / 'cache'}\n"
     (project.folder / ".dvc" / "config").write_text(config)
