@@ -5,7 +5,6 @@ MLflow, which takes 1.6 seconds, is imported here first, when its environment is
 
 import contextlib
 import functools
-import getpass
 import json
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 from filelock import FileLock, Timeout
 
 from stages.data.errors import UserError
@@ -50,7 +50,7 @@ def start_run(name: str, source: str, seen: Mapping[str, str], started: float) -
         started: seconds since 1970.
     """
     named = {
-        tags.USER: getpass.getuser(),
+        tags.USER: psutil.Process().username(),  # the id of a user without a name
         tags.SOURCE: source,
         tags.SOURCE_TYPE: "LOCAL",
         tags.SOURCE_COMMIT: seen.get(tags.COMMIT, ""),
