@@ -23,6 +23,12 @@ endif
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
+# One after the other, whatever MAKEFLAGS say: results are judged when they are there.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help setup repro results plots compare champion reproduced test lint workflows stale smoke \
+  photos hooks sync ui report seeds benchmark pictures lock readme
+
 # Of which Python .venv is, or is asked to be, and where. An environment that was made elsewhere, as
 # one that was moved or copied with its folder, is made anew.
 STATE := import os, sys; print(*sys.version_info[:2], os.getcwd())
@@ -30,12 +36,6 @@ ASKED := $(if $(findstring command,$(origin PYTHON)),$(PYTHON),$(BIN)/python)
 ifneq ($(shell $(ASKED) -ISc '$(STATE)' 2> /dev/null),$(shell cat $(INSTALLED) 2> /dev/null))
 .PHONY: $(INSTALLED)
 endif
-
-# One after the other, whatever MAKEFLAGS say: results are judged when they are there.
-.NOTPARALLEL:
-.DEFAULT_GOAL := help
-.PHONY: help setup repro results plots compare champion reproduced test lint workflows stale smoke \
-  photos hooks sync ui report seeds benchmark pictures lock readme
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
