@@ -53,6 +53,9 @@ def main() -> None:
     os.environ["PIP_USER"] = "0"  # some have it in their settings, and pip would refuse
     run(*pip, "install", *quiet, "-r", FOLDER / "uv.lock")
     os.environ.update(settings_for_uv(output(*pip, "config", "list")))
+    cache = Path(output(UV, "cache", "dir"))
+    if not os.access(next(each for each in (cache, *cache.parents) if each.exists()), os.W_OK):
+        os.environ["UV_NO_CACHE"] = "1"  # a home folder that cannot be written
     # Bytecode is made here, once: where Python may not write it, importing TensorFlow takes three
     # times as long, in every process.
     run(UV, "pip", "sync", *quiet, "--python", PYTHON, "--compile-bytecode", LOCK)
@@ -111,14 +114,12 @@ def settings_for_uv(listed: str) -> dict[str, str]:
             key, _, value = line.partition("=")
             if key.startswith(section):
                 of_pip[key.removeprefix(section)] = ast.literal_eval(value)
-    found = {
-        uv: ("," if key == "find-links" else " ").join(of_pip[key].split())
-        for key, uv in NAMES.items()
-        if of_pip.get(key) and uv not in os.environ
-    }
     # As pip does, look for each version in all places; the hashes say whether it is the right one.
-    found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    return found
+    found = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+    for key, name in NAMES.items():
+        if value := of_pip.get(key, "").split():
+            found[name] = ("," if key == "find-links" else " ").join(value)
+    return {name: value for name, value in found.items() if name not in os.environ}
 
 
 def output(*command: str | Path) -> str:

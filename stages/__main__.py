@@ -70,7 +70,7 @@ def run_stage(name: str) -> None:
     check_libraries(name)
     if PUT_ASIDE:
         what = ", ".join(PUT_ASIDE)
-        print(f"WARNING: {name}: not heeded, as they change results: {what}", file=sys.stderr)
+        print(f"WARNING: {name}: not heeded, as they could change results: {what}", file=sys.stderr)
     stage = importlib.import_module(f"stages.{name}")
     with track_stage(name) as tracker:
         stage.main(params, tracker.log_epoch)

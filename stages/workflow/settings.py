@@ -12,7 +12,11 @@ CHANGE_RESULTS = (
     *("KERAS_", "TF_", "XLA_", "ONEDNN_", "DNNL_", "OMP_", "GOMP_"),
     *("NPY_", "OPENBLAS_", "GOTO_", "VECLIB_", "CUDA_VISIBLE_DEVICES"),
 )
-LOGGING = "TF_CPP_"
+# Of logging, and of Terraform, which has the same beginning.
+OTHERS = (
+    *("TF_CPP_", "TF_ACC", "TF_CLI_", "TF_DATA_DIR", "TF_INPUT", "TF_IN_", "TF_LOG", "TF_PLUGIN_"),
+    *("TF_REGISTRY_", "TF_TOKEN_", "TF_VAR_", "TF_WORKSPACE"),
+)
 # No GPU, on which training would not repeat bit for bit. No keras.json: neither a person's own, nor
 # one that anybody put in /tmp, where Keras looks when it cannot write to the home folder.
 OURS = {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_HOME": os.devnull}
@@ -24,7 +28,7 @@ def put_aside() -> list[str]:
         name
         for name, value in os.environ.items()
         if name.startswith(CHANGE_RESULTS)
-        and not name.startswith(LOGGING)
+        and not name.startswith(OTHERS)
         and OURS.get(name) != value
     ]
     for name in found:

@@ -285,6 +285,7 @@ def test_what_changes_results_is_put_aside_and_named(
     assert settings.put_aside() == []  # ours are not told of, nor those of a stage's own children
     for name in ("KERAS_MAX_EPOCHS", "TF_NUM_INTRAOP_THREADS", "TF_CPP_MIN_LOG_LEVEL"):
         monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TF_VAR_region", "eu")  # of Terraform
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert settings.put_aside() == [
         *("CUDA_VISIBLE_DEVICES", "KERAS_MAX_EPOCHS", "TF_NUM_INTRAOP_THREADS")
