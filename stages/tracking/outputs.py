@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -98,8 +99,9 @@ def _dvc_cache() -> Path:
     """
     told = subprocess.run(
         ["dvc", "cache", "dir"],  # noqa: S607  # DVC of the environment
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},  # in which it writes its answer
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if told.returncode:

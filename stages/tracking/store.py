@@ -5,7 +5,6 @@ MLflow, which takes 1.6 seconds, is imported here first, when its environment is
 
 import contextlib
 import functools
-import getpass
 import json
 import posixpath
 import re
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
 from stages.data.errors import UserError
@@ -62,7 +62,7 @@ def start_run(name: str, source: str, seen: Mapping[str, str], started: float) -
         started: seconds since 1970.
     """
     named = {
-        tags.USER: getpass.getuser(),
+        tags.USER: psutil.Process().username(),  # the id of a user without a name
         tags.SOURCE: source,
         tags.SOURCE_TYPE: "LOCAL",
         tags.SOURCE_COMMIT: seen.get(tags.COMMIT, ""),

@@ -189,16 +189,15 @@ class Revision:
     def _dvc_files(self) -> list[str]:
         """Paths of dvc.yaml and dvc.lock in all folders but those of other projects."""
         names = (PIPELINE_FILE, LOCK_FILE, OTHER_PROJECT)
-        where = ["--untracked"] if self.is_workspace else [self.commit]
+        where = "--untracked" if self.is_workspace else self.commit
+        files = (f":(glob)**/{name}" for name in names)
         try:
-            found = repository().git.grep(
-                *("--files-with-matches", "--null", "-e", "", *where, "--"),
-                *map(_in_any_folder, names),
+            found = git_says(
+                "grep", "--files-with-matches", "--null", "-e", "", where, "--", *files
             )
-        except (UserError, git.GitCommandError):  # no Git; Git has none of them
+        except UserError:  # no Git: then the one in the project's folder
             return []
-        place = f"{self.commit}:{_prefix()}" if self.commit and not self.is_workspace else _prefix()
-        paths = [each.removeprefix(place) for each in found.split("\0")]
+        paths = [each.removeprefix(f"{self.commit}:") for each in found.split("\0")]
         others = [
             each.removesuffix(OTHER_PROJECT) for each in paths if each.endswith(f"/{OTHER_PROJECT}")
         ]
@@ -362,17 +361,6 @@ def path_in_repository(path: str) -> str:
     """A path as Git names it, where the project is a folder of a larger repository."""
     root = Path(repository().working_dir).resolve()
     return posixpath.normpath((Path.cwd().resolve().relative_to(root) / path).as_posix())
-
-
-def _prefix() -> str:
-    """What Git, which gives paths from its own folder, has before paths of the project."""
-    folder = path_in_repository("")
-    return "" if folder == "." else f"{folder}/"
-
-
-def _in_any_folder(name: str) -> str:
-    """For Git: files of this name in any folder of the project."""
-    return f":(glob){_prefix()}**/{name}"
 
 
 def _git_object(commit: str, path: str) -> git.Blob | git.Tree | None:

@@ -279,15 +279,3 @@ def test_every_target_is_in_the_help() -> None:
     phony = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony
     assert set(phony[1].replace("\\\n", " ").split()) == TARGETS
-
-
-def test_an_environment_that_is_a_link_is_not_emptied(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "precious").touch()
-    (tmp_path / ".venv").symlink_to(tmp_path / "other")
-    (tmp_path / "requirements.lock").touch()
-    command = ["make", "--file", str(ROOT / "Makefile"), "setup"]
-    finished = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
-    assert finished.returncode == 2
-    assert "ERROR: .venv is a link" in finished.stderr
-    assert (tmp_path / "other" / "precious").exists()

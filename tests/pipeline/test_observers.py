@@ -1,4 +1,4 @@
-"""Whoever watches a stage changes no byte of what it writes."""
+"""Whoever watches a stage changes no byte of what it writes, nor do settings of other projects."""
 
 import json
 import re
@@ -9,6 +9,15 @@ import pytest
 
 from stages.__main__ import STAGES
 from tests.pipeline.conftest import Project, run_all_stages
+
+# Each would change the bytes, or end the stage.
+SETTINGS_OF_OTHERS = {
+    "KERAS_BACKEND": "torch",
+    "KERAS_MAX_EPOCHS": "1",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "TF_NUM_INTRAOP_THREADS": "1",
+}
 
 
 @pytest.mark.parametrize("tracking", ["absent", "failing"])
@@ -25,12 +34,17 @@ def test_the_whole_pipeline_computes_the_same_bytes_when_tracking_is(
     ]
     for path in computed:
         path.unlink()
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras/keras.json").write_text('{"floatx": "float64", "epsilon": 0.001}')
     (tmp_path / "mlflow.py").write_text('raise ImportError("MLflow is not installed")\n')
     environment = {
         "absent": {"PYTHONPATH": str(tmp_path)},
         "failing": {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},  # where nobody listens
     }[tracking]
+    environment |= {**SETTINGS_OF_OTHERS, "HOME": str(tmp_path)}
     finished = run_all_stages(project, **environment)
+    ignored = f"not heeded, as they could change results: {', '.join(SETTINGS_OF_OTHERS)}\n"
+    assert finished.stderr.count(ignored) == len(STAGES)
     warned = re.findall(r"^WARNING: (\w+): MLflow failed", finished.stderr, re.MULTILINE)
     assert warned == list(STAGES)  # once each
     assert len(computed) > 30
