@@ -27,7 +27,7 @@ setup: $(INSTALLED) ## make the virtual environment from the lock file
 
 repro: $(INSTALLED) ## run what is out of date of the pipeline, then print the results
 	@python -m stages params
-	dvc repro
+	dvc repro $(if $(FRESH),,$$(dvc remote default > /dev/null 2>&1 && echo --pull))
 	@python -m stages results
 
 results: $(INSTALLED) ## print the results table of the files that are there
