@@ -44,7 +44,7 @@ setup: $(INSTALLED) ## make the virtual environment from the lock file
 
 repro: $(INSTALLED) ## run what is out of date of the pipeline, then print the results
 	@$(BIN)/python -m stages params
-	$(BIN)/dvc repro
+	$(BIN)/dvc repro $(if $(FRESH),,$$($(BIN)/dvc remote default > /dev/null 2>&1 && echo --pull))
 	@$(BIN)/python -m stages results
 
 results: $(INSTALLED) ## print the results table of the files that are there

@@ -3,6 +3,7 @@
 import argparse
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -414,6 +415,37 @@ def test_a_commit_may_come_before_its_results_and_a_push_may_not(
     beside = Project(tmp_path / "beside")
     committed = beside.run("git", "commit", "--allow-empty", "--message", "no change")
     assert "dvc.lock belongs to the code and the params" in committed.stderr
+
+
+def test_what_a_colleague_has_pushed_is_pulled_and_not_computed_again(
+    project: Project, tmp_path: Path
+) -> None:
+    storage = tmp_path / "storage"
+    project.run("dvc", "remote", "add", "--default", "storage", str(storage))
+    project.run("dvc", "push")
+    project.commit("a remote")
+    (tmp_path / ".venv").mkdir()
+    for name in ("requirements.lock", ".venv/.installed"):
+        (tmp_path / name).touch()
+
+    def called(*settings: str) -> str:
+        """What `make repro` calls DVC with."""
+        asked = ("make", "--dry-run", "--file", str(ROOT / "Makefile"), "repro", *settings)
+        told = subprocess.check_output(asked, cwd=tmp_path, text=True)
+        (line,) = [line for line in told.splitlines() if line.startswith("dvc repro")]
+        return line
+
+    def ran_in(clone: str) -> list[str]:
+        project.run("git", "clone", "--quiet", str(project.folder), str(tmp_path / clone))
+        told = Project(tmp_path / clone).run("bash", "-c", called()).stdout
+        return re.findall("Running stage '(.*?)'", told)
+
+    assert ran_in("one") == []
+    assert Path("model.bin").read_bytes() == (tmp_path / "one" / "model.bin").read_bytes()
+    model = workspace().md5("model.bin") or ""
+    (storage / "files" / "md5" / model[:2] / model[2:]).unlink()
+    assert ran_in("another") == ["train"]
+    assert called("FRESH=1").strip() == "dvc repro"
 
 
 def test_a_clone_with_other_ends_of_lines_is_up_to_date(project: Project, tmp_path: Path) -> None:
