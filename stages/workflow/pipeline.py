@@ -400,11 +400,13 @@ class _Parser:
 
         self._folder, self._values_of = folder, values_of
         self._path = posixpath.join(folder, PIPELINE_FILE)
-        self._content = values_of(self._path)
+        content = values_of(self._path)
+        if isinstance(plots := content.get("plots"), dict):  # as DVC 2 took them
+            content = content | {"plots": [{title: plots[title]} for title in plots]}
         # Of DVC's project, its parser asks for the files and a section of its settings.
         project = SimpleNamespace(fs=_Files(functools.cache(read)), config={})
         with self._mistakes_told():
-            self._resolver = DataResolver(project, folder, self._content)
+            self._resolver = DataResolver(project, folder, content)
 
     @contextlib.contextmanager
     def _mistakes_told(self) -> Iterator[None]:

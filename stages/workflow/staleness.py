@@ -162,7 +162,10 @@ def _changes_of_list(declaration: Declaration, entry: LockEntry) -> list[Change]
     changes = []
     if declaration.command != entry.command:
         changes.append(Change(Kind.DECLARED, "", "its command has changed"))
-    of_sections = tuple(f"{each}." for each in declaration.listed)
+    # Of a whole file, the name ends with the file's.
+    of_sections = tuple(
+        each if not each or each.endswith(":") else f"{each}." for each in declaration.listed
+    )
     for verb, now, then in (
         ("reads", declaration.deps, entry.deps),
         ("writes", declaration.outs, entry.outs),
