@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from stages.data.errors import UserError
 from stages.tracking import environment, registry, store, tags
 from stages.tracking.outputs import content_of
 from stages.tracking.run import entry_now
-from stages.workflow.pipeline import LockEntry, lock_entries
+from stages.tracking.shown import artifacts_in, metrics_in, series_in
+from stages.workflow.pipeline import LockEntry, lock_entries, read_pipeline
 from stages.workflow.revisions import workspace
 
 LOCK = """\
@@ -64,6 +66,65 @@ def test_a_lock_file_is_read_entry_by_entry() -> None:
     assert entries["train"] == TRAIN
     assert entries["evaluate"].outs == {}
     assert lock_entries(lambda _: b"schema: '2.0'\nstages: {}\n") == {}
+
+
+def test_a_lock_file_of_any_version_of_dvc_is_read() -> None:
+    of_dvc_1 = textwrap.dedent(LOCK.partition("stages:\n")[2])
+    assert lock_entries(lambda _: of_dvc_1.encode())["train"] == TRAIN
+    odd = """\
+schema: '2.0'
+stages:
+  fit@us en:
+    cmd: fit
+    deps:
+    - path: s3://bucket/rows
+      etag: '"12-3"'
+      size: 5
+datasets:
+- name: rows
+  type: dvc
+"""
+    (entry,) = lock_entries(lambda _: odd.encode()).values()
+    assert (entry.stage, entry.deps) == ("fit@us en", {"s3://bucket/rows": '"12-3"'})
+
+
+def test_plots_and_params_of_any_version_of_dvc_are_understood() -> None:
+    files = {
+        "dvc.yaml": b"""
+plots: {Loss: {x: step, y: {logs/a.tsv: loss}}, direct.csv: {x: epoch}}
+stages: {fit: {cmd: fit, params: [all.toml: ], outs: [b.txt: {cache: false}, c.bin]}}
+""",
+        "all.toml": b"a = 1\n[b]\nc = 2\n",
+    }
+    pipeline = read_pipeline(files.get)
+    assert pipeline.stages["fit"].params == {"all.toml:a": 1, "all.toml:b.c": 2}
+    kinds = {
+        path: pipeline.kind_of(path) for path in ("logs/a.tsv", "direct.csv", "b.txt", "c.bin")
+    }
+    assert list(kinds.values()) == ["plots", "plots", "kept", "outs"]
+
+
+def test_names_that_files_share_get_the_files_before_them() -> None:
+    files = {
+        "eval/live/metrics/acc.tsv": b"step\tacc\n1\t0.5\n",
+        "train/live/metrics/acc.tsv": b"step\tacc\n1\t0.75\n2\t\n",
+        "train/loss.json": b'{"loss": [{"step": 3, "value": 0.25, "note": "x"}]}',
+        "train/no-steps.csv": b"a,b\n1,2\n",
+    }
+    assert series_in(files) == {
+        "eval/live/metrics/acc": {1: 0.5},
+        "train/live/metrics/acc": {1: 0.75},
+        "value": {3: 0.25},
+    }
+    numbers = {"a/x.yaml": b"{n: 1, own: 2}", "b/x.toml": b"n = 3", "c.json": b'["no names"]'}
+    assert metrics_in(numbers) == {"a/x.n": 1, "own": 2, "b/x.n": 3}
+    with pytest.raises(UserError, match=r"x\.json: holds no metrics"):
+        metrics_in({"x.json": b"{"})
+    assert set(artifacts_in({"a/x.png": b"", "b/x.png": b"", "c/y.csv": b"", "z.bin": b""})) == {
+        "figures/a/x.png",
+        "figures/b/x.png",
+        "tables/y.csv",
+    }
 
 
 def test_a_lock_file_with_a_conflict_is_refused_with_advice() -> None:

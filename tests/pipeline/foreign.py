@@ -46,6 +46,7 @@ stages:
     outs: [live]
   stopped:
     cmd: python src/step.py number stopped 0
+    params: [split]
     metrics: [grid/stopped0.json: {cache: false}]
 params: [settings/listed.toml]
 metrics: [nested/place/live/metrics.json]

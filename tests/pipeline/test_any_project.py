@@ -6,6 +6,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from stages.workflow.revisions import workspace
+from stages.workflow.staleness import stale_stages
 from tests.pipeline.conftest import ROOT, Project
 from tests.pipeline.tiny import copy_of
 
@@ -146,6 +148,25 @@ def test_lineage_leads_to_what_dvc_add_brought(synced: Project) -> None:
     shown = said("runs", "main", project=synced).stdout
     assert "below/dvc.yaml:inner" in shown
     assert "loss.test_1 2.5000" in shown
+
+
+def test_what_is_out_of_date_is_known_as_dvc_knows_it(
+    foreign: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = copy_of(Project(foreign.folder.parent), tmp_path / "copy")
+    project = Project(repository.folder / "project")
+    monkeypatch.chdir(project.folder)
+    assert stale_stages(workspace()) == []
+    (project.folder / "below/params.yaml").write_text("inside: 8\n")
+    (project.folder / "settings/whole.yaml").write_text("one: 1\n")
+    project.set_params("split=0.3", "size.large=3")
+    stale = {each.stage for each in stale_stages(workspace()) if each.needs_run}
+    assert stale == {
+        *("prepare", "train@small", "train@large", "report", "below/dvc.yaml:inner"),
+        *(f"grid@{kind}-{depth}" for kind in "ab" for depth in (1, 2)),
+    }  # not `stopped`, which is frozen
+    project.run("dvc", "repro", "--quiet", "--all-pipelines")
+    assert stale_stages(workspace()) == []
 
 
 def test_what_is_no_project_and_what_is_broken_is_told_in_one_line(
