@@ -52,9 +52,9 @@ def version_of(name: str, run: Run, path: str, md5: str) -> ModelVersion:
         back = f"`mlflow runs restore --run-id {run.info.run_id}` brings it back"
         raise UserError(f"{path}: the run that holds it was deleted in MLflow; {back}")
     if not (model_id := mirror.logged_model(run)):
-        what = (
-            run.data.tags.get(tags.NO_MODEL) or "neither MLflow nor this machine has this content"
-        )
+        if reason := run.data.tags.get(tags.NO_MODEL):
+            raise UserError(f"{path}: its run {run.info.run_id} has no model: {reason}")
+        what = "neither MLflow nor this machine has this content"
         todo = "`dvc fetch --all-commits` or `dvc exp pull` may bring it, else `make repro`"
         raise UserError(f"{path}: {what}; {todo}")
     try:

@@ -145,12 +145,12 @@ def _log_classifier(
         code, md5 = _code_of(revision, Path(folder))
         if md5 and (reason := _why_not_loaded(code, file, (stored.kind, md5))):
             return f"its code does not load it ({reason})"
+        whose = revision.commit if code.is_absolute() else "as it was when this was logged"
         packages = [*REQUIREMENTS, *(OF_NETWORKS if stored.kind != "baseline" else ())]
         versions = {
             each: params.get(f"libraries.yaml:{each}") or importlib.metadata.version(each)
             for each in packages
         }
-        at = revision.commit if code.is_absolute() else "as it was when this was logged"
         Model.log(
             artifact_path=None,
             name=stored.kind,
@@ -162,7 +162,7 @@ def _log_classifier(
             signature=signature_of(len(stored.classes)),
             input_example={"images": _an_image()} if try_it else None,
             pip_requirements=[f"{each}=={version}" for each, version in versions.items()],
-            tags={"code": at},
+            tags={"code": whose},
         )
     return ""
 
@@ -179,9 +179,7 @@ def signature_of(n_classes: int) -> "ModelSignature":
 
 def _an_image() -> np.ndarray:
     path = split_path("validation")
-    return (
-        read_arrays(path)["images"][:1] if path.exists() else np.full((1, 32, 32, 3), 99, np.uint8)
-    )
+    return read_arrays(path)["images"][:1] if path.exists() else np.full((1, 32, 32, 3), 99, "u1")
 
 
 def _code_of(revision: "Revision", folder: Path) -> tuple[Path, str]:

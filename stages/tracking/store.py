@@ -95,21 +95,14 @@ def find_runs(
         limit: at most so many.
         with_deleted: behind them those that a person deleted; what sync deletes are none of these.
     """
-    if with_deleted:
-        found = _find_runs(having, limit, ViewType.ALL)
-        kept = [run for run in found if not is_deleted(run) or tags.REMOVED not in run.data.tags]
-        return sorted(kept, key=is_deleted)
-    return _find_runs(having, limit, ViewType.ACTIVE_ONLY)
-
-
-def _find_runs(having: Mapping[str, str] | None, limit: int, view: int) -> list[Run]:
+    view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
     wanted = " AND ".join(f"tags.`{key}` = {value!r}" for key, value in (having or {}).items())
     experiment = experiment_id()  # which tells MLflow of the store
-    return list(
-        mlflow.search_runs(
-            [experiment], wanted, view, limit, ["attributes.start_time DESC"], output_format="list"
-        )
+    found = mlflow.search_runs(
+        [experiment], wanted, view, limit, ["attributes.start_time DESC"], output_format="list"
     )
+    kept = [run for run in found if not (is_deleted(run) and tags.REMOVED in run.data.tags)]
+    return sorted(kept, key=is_deleted)
 
 
 def is_deleted(run: Run) -> bool:
