@@ -338,7 +338,7 @@ def _lock_entry(stage: str, locked: dict[str, Any]) -> LockEntry:
     deps, outs = (
         {each["path"]: _hash_in(each) for each in locked.get(kind, [])} for kind in ("deps", "outs")
     )
-    return LockEntry(stage, params, deps, outs, locked["cmd"])
+    return LockEntry(stage, params, deps, outs, locked.get("cmd"))
 
 
 def _hash_in(locked: dict[str, Any]) -> str:
