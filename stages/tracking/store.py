@@ -5,7 +5,9 @@ MLflow, which takes 1.6 seconds, is imported here first, when its environment is
 
 import contextlib
 import functools
+import getpass
 import json
+import os
 import posixpath
 import re
 import tempfile
@@ -14,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import psutil
 from filelock import FileLock, Timeout
 
 from stages.data.errors import UserError
@@ -50,6 +51,8 @@ VERSION = tuple(int(part) for part in mlflow.__version__.split(".")[:2])
 load_text = mlflow.artifacts.load_text
 
 LOCK_TIMEOUT = 120  # seconds
+# What MLflow calls it if another process made the same dataset, or removed the run.
+COLLISIONS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 
 
 def start_run(name: str, source: str, seen: Mapping[str, str], started: float) -> Run:
@@ -62,7 +65,7 @@ def start_run(name: str, source: str, seen: Mapping[str, str], started: float) -
         started: seconds since 1970.
     """
     named = {
-        tags.USER: psutil.Process().username(),  # the id of a user without a name
+        tags.USER: _user(),
         tags.SOURCE: source,
         tags.SOURCE_TYPE: "LOCAL",
         tags.SOURCE_COMMIT: seen.get(tags.COMMIT, ""),
@@ -70,6 +73,14 @@ def start_run(name: str, source: str, seen: Mapping[str, str], started: float) -
     }
     named = {_key(key): value for key, value in (named | dict(seen)).items()}
     return client().create_run(experiment_id(), milliseconds(started), named, name)
+
+
+def _user() -> str:
+    """Name of the user; the id of one who has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def watch_system(run_id: str) -> None:
@@ -112,8 +123,12 @@ def is_deleted(run: Run) -> bool:
 
 def remove_run(run_id: str) -> None:
     """Delete a run that nothing needs, marked so that nobody takes it for a person's wish."""
-    client().set_tag(run_id, tags.REMOVED, "by sync")
-    client().delete_run(run_id)
+    try:
+        client().set_tag(run_id, tags.REMOVED, "by sync")
+        client().delete_run(run_id)
+    except MlflowException as error:  # another sync was sooner
+        if error.error_code not in COLLISIONS:
+            raise
 
 
 def log(

@@ -24,8 +24,7 @@ from stages.tracking.summary import complete_summary, key_of, this_clone
 from stages.workflow.pipeline import LockEntry
 from stages.workflow.revisions import Revision
 
-# What MLflow calls it if another process made the same dataset, or removed the run.
-COLLISIONS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
+RETRIES = 4
 
 
 @dataclass
@@ -68,12 +67,13 @@ def sync(*, all_commits: bool = False, passes_on: bool = True) -> Report:
         MlflowException: the store does not answer.
         UserError: Git or DVC cannot tell the revisions.
     """
-    try:
-        return _sync(all_commits=all_commits, passes_on=passes_on)
-    except store.MlflowException as error:
-        if error.error_code not in COLLISIONS:
-            raise
-        return _sync(all_commits=all_commits, passes_on=passes_on)
+    for _ in range(RETRIES):
+        try:
+            return _sync(all_commits=all_commits, passes_on=passes_on)
+        except store.MlflowException as error:
+            if error.error_code not in store.COLLISIONS:
+                raise
+    return _sync(all_commits=all_commits, passes_on=passes_on)
 
 
 def _sync(*, all_commits: bool, passes_on: bool) -> Report:

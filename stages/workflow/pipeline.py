@@ -403,6 +403,8 @@ class _Parser:
         content = values_of(self._path)
         if isinstance(plots := content.get("plots"), dict):  # as DVC 2 took them
             content = content | {"plots": [{title: plots[title]} for title in plots]}
+        if read(params := posixpath.join(folder, PARAMS_FILE)) is not None:
+            values_of(params)  # DVC reads it for templates; this says better what is wrong with it
         # Of DVC's project, its parser asks for the files and a section of its settings.
         project = SimpleNamespace(fs=_Files(functools.cache(read)), config={})
         with self._mistakes_told():

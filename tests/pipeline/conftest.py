@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,9 +148,9 @@ class Project:
         return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
 
 
-def run_all_stages(project: Project, **environment: str) -> Any:
-    """Run all stages in one process, which imports TensorFlow once; DVC would start nine."""
-    code = "from stages.__main__ import STAGES, run_stage\nfor stage in STAGES: run_stage(stage)"
+def run_stages(project: Project, stages: Iterable[str], **environment: str) -> Any:
+    """Run stages in one process, which imports TensorFlow once; DVC would start one for each."""
+    code = f"from stages.__main__ import run_stage\nfor stage in {list(stages)}: run_stage(stage)"
     return project.run("python", "-c", code, **environment)
 
 
