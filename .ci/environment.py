@@ -85,7 +85,7 @@ def check_git() -> None:
     if not shutil.which("git"):
         refuse("there is no program git, which DVC and MLflow need; install Git")
     asked = subprocess.run(
-        ["git", "rev-parse", "--git-dir"],  # noqa: S607  # as it was found
+        ["git", "rev-parse", "--git-dir"],  # noqa: S607  # the user's own Git
         env={**os.environ, "LC_ALL": "C"},
         capture_output=True,
         encoding="utf-8",

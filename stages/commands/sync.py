@@ -36,10 +36,10 @@ def run(options: argparse.Namespace) -> None:
         UserError: MLflow does not answer, or Git or DVC cannot tell the revisions.
     """
     enter_project(options)
-    sync_and_tell(all_commits=options.all_commits, passes_on=options.project is None)
+    sync_and_tell(all_commits=options.all_commits, is_ours=options.project is None)
 
 
-def sync_and_tell(*, all_commits: bool = False, passes_on: bool = True) -> "Report":
+def sync_and_tell(*, all_commits: bool = False, is_ours: bool = True) -> "Report":
     """Sync as `stages.tracking.sync.sync` does, print what was done, and return it.
 
     Raises:
@@ -49,7 +49,7 @@ def sync_and_tell(*, all_commits: bool = False, passes_on: bool = True) -> "Repo
     from stages.tracking.sync import sync
 
     with speaking_to_mlflow():
-        report = sync(all_commits=all_commits, passes_on=passes_on)
+        report = sync(all_commits=all_commits, is_ours=is_ours)
     told = "; ".join(f"{count} {what}" for what, count in report.done.items() if count)
     print(f"sync: {report.revisions} revisions: {f'runs {told}' if told else 'nothing to do'}")
     if report.missing:

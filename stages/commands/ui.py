@@ -92,9 +92,9 @@ def print_links(address: str, options: argparse.Namespace) -> None:
     from stages.tracking.store import speaking_to_mlflow
 
     is_ours = options.project is None
-    report = sync.sync_and_tell(passes_on=is_ours)
+    report = sync.sync_and_tell(is_ours=is_ours)
     with speaking_to_mlflow():
-        links = views.links(address, report.models, report.registered, with_models=is_ours)
+        links = views.links(address, report.models, report.registered, is_ours=is_ours)
     for what, link in links.items():
         print(f"{what}: {link}")
     if is_ours and not report.registered:

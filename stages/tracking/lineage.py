@@ -109,12 +109,18 @@ class Lineage:
 
     def _measured(self, path: str, md5: str) -> Iterator[Tree]:
         readers = [run for run in self._runs if run.data.tags.get(f"{tags.DEP}{path}") == md5]
-        for run in readers:
-            # A measure of several models has the name of each before it.
-            metrics = notes.sorted_metrics(run.data.metrics).items()
-            own = [(k, v) for k, v in metrics if k.startswith(f"{Path(path).stem}.")]
-            for name, value in own[:1]:
-                yield Tree(f"measured by run {run.info.run_id}: {name} {value:.4f}")
+        # A measure of several models has the name of each before it.
+        named = f"{Path(path).stem}."
+        measured = [
+            (run, name)
+            for run in readers
+            if (own := {k: v for k, v in run.data.metrics.items() if k.startswith(named)})
+            for name in list(notes.sorted_metrics(own))[:1]
+        ]
+        for run, name in measured[:1]:
+            more = f" and {len(measured) - 1} more" if len(measured) > 1 else ""
+            value = run.data.metrics[name]
+            yield Tree(f"measured by run {run.info.run_id}{more}: {name} {value:.4f}")
         for version in registry.versions_of_content(md5):
             champion = registry.champion_of(version.name)
             is_champion = champion is not None and champion.version == version.version

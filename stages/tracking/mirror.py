@@ -25,15 +25,13 @@ it from its cache, because it was computed elsewhere or MLflow was away, gets on
 (`make_run`; `stages.tracking.sync` does it for every revision).
 """
 
-import functools
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 
 from stages.tracking import notes, served_model, store, tags
 from stages.tracking.receipts import Receipt, find_receipts
-from stages.tracking.shown import artifacts_in, metrics_in, series_in, shown_files
+from stages.tracking.shown import artifacts_in, metrics_in, series_in, shown_files, warn_once
 from stages.tracking.store import Run
 from stages.workflow.pipeline import LockEntry, is_code, md5_of_json
 from stages.workflow.revisions import Revision
@@ -132,16 +130,11 @@ def complete_run(
             )
             if reason:
                 store.log(run_id, tags={tags.NO_MODEL: reason})
-                _warn(f"runs have no model in MLflow: {reason} (tag {tags.NO_MODEL})")
+                warn_once(f"no model in MLflow: {reason} (tag {tags.NO_MODEL})")
     if missing:
         store.log(run_id, tags={tags.MISSING: ", ".join(missing)})
     elif tags.MISSING in run.data.tags:
         store.client().delete_tag(run_id, tags.MISSING)
-
-
-@functools.cache  # once for all models of a sync
-def _warn(what: str) -> None:
-    print(f"WARNING: {what}", file=sys.stderr)
 
 
 def seal(run_id: str, entry: LockEntry, receipt: Receipt | None) -> None:

@@ -4,17 +4,19 @@ Numbers of JSON, YAML and TOML are metrics. Tables with a column for the step ar
 step. Tables and pictures are artifacts, too. Models are kept whole.
 """
 
+import functools
 import os
+import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 from ruamel.yaml.error import YAMLError
 
-from stages.data.errors import UserError
 from stages.tracking.outputs import content_of
 from stages.workflow.pipeline import LockEntry, flattened, parsed
 from stages.workflow.revisions import Revision
@@ -67,11 +69,7 @@ def shown_files(
 
 
 def metrics_in(files: Mapping[str, bytes]) -> dict[str, float]:
-    """Numbers of files, nested keys joined by dots.
-
-    Raises:
-        UserError: one is not what its suffix says.
-    """
+    """Numbers of files, nested keys joined by dots; what cannot be read is named and left out."""
     numbers = {}
     for path, content in files.items():
         found = _parsed(path, content)
@@ -82,19 +80,16 @@ def metrics_in(files: Mapping[str, bytes]) -> dict[str, float]:
 
 
 def series_in(files: Mapping[str, bytes]) -> dict[str, Series]:
-    """Columns of tables that have one for the step, by name.
-
-    Raises:
-        UserError: a table cannot be read.
-    """
+    """Columns of tables that have one for the step; what cannot be read is named and left out."""
     columns: dict[str, dict[str, Series]] = {}
     for path, content in files.items():
         table = _table_in(path, content)
         step = next((each for each in STEPS if each in table), None)
         if step is None:
             continue
-        table = table.drop(columns=CLOCK, errors="ignore").set_index(step)
-        table = table[table.index.notna()].select_dtypes("number")
+        steps = pd.to_numeric(table[step], errors="coerce")  # or names of stages, say
+        table = table.drop(columns=[step, CLOCK], errors="ignore").set_index(steps)
+        table = table[np.isfinite(table.index)].select_dtypes("number")
         columns[path] = {
             str(name): dict(zip(values.index.astype(int), values.astype(float), strict=True))
             for name, values in ((name, table[name].dropna()) for name in table)
@@ -121,10 +116,11 @@ def joined(parts: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
     That is its path below the folder that all are in, without suffix.
     """
     counts = Counter(name for values in parts.values() for name in values)
-    common = os.path.commonpath([str(PurePosixPath(path).parent) for path in parts] or [""])
+    files = {path: PurePosixPath(path.lstrip("/")) for path in parts}  # some are elsewhere
+    common = os.path.commonpath([str(file.parent) for file in files.values()] or [""])
     whole: dict[str, Value] = {}
     for path, values in parts.items():
-        file = PurePosixPath(path).relative_to(common).with_suffix("")
+        file = files[path].relative_to(common).with_suffix("")
         for name, value in values.items():
             # DVCLive writes a file for each metric, of its name.
             of_file = str(file) if file.name == name else f"{file}.{name}"
@@ -134,13 +130,11 @@ def joined(parts: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
 
 def _parsed(path: str, content: bytes) -> Any:
     suffix = PurePosixPath(path).suffix.lower()
-    if suffix not in NUMBERS:
-        return None
     try:
-        return parsed(content, suffix)
-    except (ValueError, YAMLError) as error:
-        what = " ".join(str(error).split())
-        raise UserError(f"{path}: holds no metrics ({what}); run `dvc repro`") from error
+        return parsed(content, suffix) if suffix in NUMBERS else None
+    except (ValueError, YAMLError, RecursionError) as error:
+        warn_once(f"{path}: holds no metrics ({' '.join(str(error).split())[:200]})")
+        return None
 
 
 def _table_in(path: str, content: bytes) -> pd.DataFrame:
@@ -149,8 +143,15 @@ def _table_in(path: str, content: bytes) -> pd.DataFrame:
         try:
             return pd.read_csv(BytesIO(content), sep=separator)
         except ValueError as error:
-            raise UserError(f"{path}: is no table ({error}); run `dvc repro`") from error
+            warn_once(f"{path}: is no table ({' '.join(str(error).split())[:200]})")
+            return pd.DataFrame()
     found = _parsed(path, content)
     lists = found.values() if isinstance(found, dict) else [found]
     rows = next((each for each in lists if isinstance(each, list)), [])
     return pd.DataFrame([each for each in rows if isinstance(each, dict)])
+
+
+@functools.cache
+def warn_once(what: str) -> None:
+    """Tell what a run is without; once, as hundreds of runs may be."""
+    print(f"WARNING: {what}; runs are there without it", file=sys.stderr)

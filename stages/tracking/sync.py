@@ -24,7 +24,7 @@ from stages.tracking.summary import complete_summary, key_of, this_clone
 from stages.workflow.pipeline import LockEntry
 from stages.workflow.revisions import Revision
 
-RETRIES = 4
+RETRIES = 4  # after collisions with another sync
 
 
 @dataclass
@@ -52,16 +52,17 @@ class Report:
     registered: list[str] = field(default_factory=list)
 
 
-def sync(*, all_commits: bool = False, passes_on: bool = True) -> Report:
+def sync(*, all_commits: bool = False, is_ours: bool = True) -> Report:
     """Make the runs match the revisions.
-
-    Args:
-        passes_on: whether tests of models are told to the models' runs, as this project does.
-        all_commits: whether to look at every commit with results; else at branches, tags,
-            experiments and the workspace.
 
     Two people who sync with one server at the same moment may both make a dataset, or one writes
     to a run that the other removes as a double; whom that hits begins again.
+
+    Args:
+        all_commits: whether to look at every commit with results; else at branches, tags,
+            experiments and the workspace.
+        is_ours: whether it is this project, which tells tests of models to the models' runs and has
+            a view of its models.
 
     Raises:
         MlflowException: the store does not answer.
@@ -69,14 +70,14 @@ def sync(*, all_commits: bool = False, passes_on: bool = True) -> Report:
     """
     for _ in range(RETRIES):
         try:
-            return _sync(all_commits=all_commits, passes_on=passes_on)
+            return _sync(all_commits=all_commits, is_ours=is_ours)
         except store.MlflowException as error:
             if error.error_code not in store.COLLISIONS:
                 raise
-    return _sync(all_commits=all_commits, passes_on=passes_on)
+    return _sync(all_commits=all_commits, is_ours=is_ours)
 
 
-def _sync(*, all_commits: bool, passes_on: bool) -> Report:
+def _sync(*, all_commits: bool, is_ours: bool) -> Report:
     revisions = revisions_with_results(all_commits=all_commits)
     known = store.find_runs()
     report = Report(len(revisions), {run.info.run_id for run in known})
@@ -85,7 +86,7 @@ def _sync(*, all_commits: bool, passes_on: bool) -> Report:
     in_turn = sorted(revisions, key=lambda each: bool(each.baseline))
     for revision in tqdm(in_turn, desc="sync", unit="revision", disable=None, leave=False):
         with _told_of(revision, report):
-            _complete_runs(revision, complete, report, passes_on=passes_on)
+            _complete_runs(revision, complete, report, is_ours=is_ours)
     summaries = _renew_summaries(revisions, known, complete, report)
     _end_dead(known, complete, report)
     if report.done["made from files"] or report.done["summaries made"]:
@@ -103,7 +104,7 @@ def _sync(*, all_commits: bool, passes_on: bool) -> Report:
         for model in store.client().search_registered_models()
         if any(version.run_id in made for version in model.latest_versions)
     ]
-    views.save(report.models if passes_on else None, summaries, with_models=passes_on)
+    views.save(report.models if is_ours else None, summaries, is_ours=is_ours)
     return report
 
 
@@ -120,7 +121,7 @@ def runs_by_key(runs: list[Run]) -> dict[str, Run]:
 
 
 def _complete_runs(
-    revision: Revision, complete: dict[str, Run], report: Report, *, passes_on: bool = True
+    revision: Revision, complete: dict[str, Run], report: Report, *, is_ours: bool = True
 ) -> None:
     """Make the runs that a revision lacks, complete those that lack files, pass on what is new."""
     has_news = False
@@ -138,7 +139,7 @@ def _complete_runs(
             report.done["completed" if run.info.run_id in report.known else "made from files"] += 1
         complete[entry.key] = run
         report.missing |= {entry.outs[path]: path for path in mirror.missing_outs(run)}
-    for entry in revision.lock.values() if passes_on else ():
+    for entry in revision.lock.values() if is_ours else ():
         with _told_of(revision, report):
             after_entry(entry, revision, complete, again=has_news)
 

@@ -44,7 +44,7 @@ def save(
     models: Sequence[str] | None = None,
     summaries: Sequence[Run] | None = None,
     *,
-    with_models: bool = True,
+    is_ours: bool = True,
 ) -> None:
     """Give the experiment its views and its description.
 
@@ -53,7 +53,7 @@ def save(
             each has a workspace: there, as without any, all runs that made models are shown.
         summaries: the summary runs; settings in which they differ get columns.
             Without one of these, its view is made only if there is none.
-        with_models: whether there is a view of the models; it has columns of this project.
+        is_ours: whether it is this project, whose models have a view.
     """
     experiment = store.client().get_experiment(store.experiment_id())
     wanted = {tags.NOTE: experiment.tags.get(tags.NOTE, DESCRIPTION), KIND: MACHINE_LEARNING}
@@ -69,7 +69,7 @@ def save(
         shown = {"name": name, "createdAt": experiment.creation_time, "state": json.dumps(state)}
         wanted[TAG + key] = json.dumps(shown)
 
-    if with_models and (models is not None or TAG + MODELS not in experiment.tags):
+    if is_ours and (models is not None or TAG + MODELS not in experiment.tags):
         are_mine = models and not environment.URI_OF_USER
         runs = f"attributes.run_id IN ({str(models)[1:-1]})" if are_mine else ALL_MODELS
         columns = [*_columns("metrics", MEASURES), *_columns("params", SETTINGS)]
@@ -89,7 +89,7 @@ def save(
 
 
 def links(
-    address: str, models: Sequence[str], registered: Sequence[str], *, with_models: bool = True
+    address: str, models: Sequence[str], registered: Sequence[str], *, is_ours: bool = True
 ) -> dict[str, str]:
     """Addresses of the pages to open, by what they show.
 
@@ -97,12 +97,12 @@ def links(
         address: of the server.
         models: ids of the runs to compare; none if empty.
         registered: names of registered models.
-        with_models: whether there is a view of the models.
+        is_ours: as for `save`.
     """
     experiment, kind = store.experiment_id(), {"workflowType": "machine_learning"}
     table = f"experiments/{experiment}/runs"
     pages = {"the experiments": (table, {"viewStateShareKey": EXPERIMENTS} | kind)}
-    if with_models:
+    if is_ours:
         pages = {"the three models": (table, {"viewStateShareKey": MODELS} | kind)} | pages
     if models:
         runs = {"runs": json.dumps(list(models)), "experiments": json.dumps([experiment])}

@@ -104,7 +104,9 @@ stages: {fit: {cmd: fit, params: [all.toml: ], outs: [b.txt: {cache: false}, c.b
     assert list(kinds.values()) == ["plots", "plots", "kept", "outs"]
 
 
-def test_names_that_files_share_get_the_files_before_them() -> None:
+def test_names_that_files_share_get_the_files_before_them_and_broken_files_cost_no_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     files = {
         "eval/live/metrics/acc.tsv": b"step\tacc\n1\t0.5\n",
         "train/live/metrics/acc.tsv": b"step\tacc\n1\t0.75\n2\t\n",
@@ -118,8 +120,18 @@ def test_names_that_files_share_get_the_files_before_them() -> None:
     }
     numbers = {"a/x.yaml": b"{n: 1, own: 2}", "b/x.toml": b"n = 3", "c.json": b'["no names"]'}
     assert metrics_in(numbers) == {"a/x.n": 1, "own": 2, "b/x.n": 3}
-    with pytest.raises(UserError, match=r"x\.json: holds no metrics"):
-        metrics_in({"x.json": b"{"})
+    assert series_in({"x.csv": b"step,a\nprepare,1\n,2\n3,4\n"}) == {"a": {3: 4.0}}
+    assert metrics_in({"/elsewhere/x.json": b'{"n": 1}', "x.json": b'{"n": 2}'}) == {
+        "elsewhere/x.n": 1,
+        "x.n": 2,
+    }
+    broken = {"odd.json": b"{", "odd.yaml": b"a: [", "odd.csv": b"", "odd.tsv": b"\xff\xfe"}
+    assert (metrics_in(broken), series_in(broken)) == ({}, {})
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1] for line in said] == [
+        *(" odd.json", " odd.yaml", " odd.csv", " odd.tsv"),
+    ]
+    assert all(line.endswith("runs are there without it") for line in said)
     assert set(artifacts_in({"a/x.png": b"", "b/x.png": b"", "c/y.csv": b"", "z.bin": b""})) == {
         "figures/a/x.png",
         "figures/b/x.png",

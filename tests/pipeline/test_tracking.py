@@ -170,7 +170,7 @@ def test_a_model_of_an_old_revision_is_logged_with_its_code_and_only_if_that_loa
     if broken:
         reason = "its code does not load it (ImportError: of old)"
         assert run.data.tags["model.missing"] == reason
-        assert said.stderr.count(f"WARNING: runs have no model in MLflow: {reason}") == 1
+        assert said.stderr.count(f"WARNING: no model in MLflow: {reason}") == 1
         assert not run.outputs.model_outputs
         return
     model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
