@@ -112,7 +112,9 @@ def log_model(
     content = files.get(path, b"")
     try:
         with environment.patience():
-            if is_stored_model(content) and Path(LIBRARY).is_dir():
+            # Code of another project is not run: a fork has such models, too.
+            is_ours = Path(LIBRARY).resolve() == Path(__file__).resolve().parents[1]
+            if is_ours and is_stored_model(content):
                 name = Path(path).name
                 return _log_classifier(run_id, name, content, revision, params, try_it=try_it)
             below = {file.removeprefix(f"{path}/"): found for file, found in files.items()}

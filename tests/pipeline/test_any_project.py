@@ -1,5 +1,6 @@
 """The mirror on a DVC project that nobody made for it: all that DVC records is in MLflow."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -167,6 +168,19 @@ def test_what_is_out_of_date_is_known_as_dvc_knows_it(
     }  # not `stopped`, which is frozen
     project.run("dvc", "repro", "--quiet", "--all-pipelines")
     assert stale_stages(workspace()) == []
+
+
+def test_code_of_another_project_is_not_run(tiny: Project) -> None:
+    (tiny.folder / "stages").unlink()  # a link to the code of this one
+    shutil.copytree(ROOT / "stages", tiny.folder / "stages")
+    library = tiny.folder / "stages/__init__.py"
+    tiny.commit("a fork, whose code is to be packed with the models of its revisions")
+    library.write_text("from pathlib import Path\nPath('ran').touch()\n")
+    assert "4 made from files" in said("sync", project=tiny).stdout
+    assert list(tiny.folder.parent.rglob("ran")) == []
+    run = {run.data.tags["stage"]: run for run in tiny.runs()}["train_baseline"]
+    (logged,) = run.outputs.model_outputs
+    assert client(tiny).get_logged_model(logged.model_id).model_type == "files"
 
 
 def test_what_is_no_project_and_what_is_broken_is_told_in_one_line(
