@@ -163,7 +163,7 @@ def test_a_model_of_an_old_revision_is_logged_with_its_code_and_only_if_that_loa
     tiny.commit("the library, as it was")
     old = tiny.run("git", "rev-parse", "HEAD").stdout.strip()
     loading.write_text(todays)
-    said = tiny.python("-m", "stages", "sync")
+    said = tiny.run("python", "-m", "stages", "sync")  # with the project's own library
     client = mlflow.MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
     (run,) = [each for each in tiny.runs() if each.data.tags["stage"] == "train_baseline"]
     assert "dvc.record" in run.data.tags
