@@ -9,7 +9,6 @@ each image what the others teach it; confident learning tells from that which la
 credible.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,14 +43,13 @@ def main(params: "Params", _report: "EpochReport") -> None:
         "flagged": len(suspects),
     }
     write_json(METRICS, measured)
-    write_csv(ISSUES, issues_table(splits, probabilities, suspects, params.data.classes))
+    write_csv(ISSUES, issues_table(splits, probabilities, suspects))
 
 
 def issues_table(
     splits: dict[str, Split],
     probabilities: np.ndarray,
     suspects: np.ndarray,
-    classes: Sequence[str],
 ) -> pd.DataFrame:
     """The images whose label is doubtful.
 
@@ -59,13 +57,12 @@ def issues_table(
         splits: by name, in the order of the other arguments.
         probabilities: float [n, classes] of the images of all splits.
         suspects: int [m], their positions among the images of all splits.
-        classes: names of the classes.
 
     Returns:
-        A row an image: rank from 1, split, index (in CIFAR-10's training images), label,
-        suggested class, and the probabilities of both.
+        A row an image: rank from 1, split, index (see `Split.indices`), label, suggested class, and
+        the probabilities of both.
     """
-    names = np.array(classes)
+    names = np.array(splits["train"].classes)
     labels = np.concatenate([split.labels for split in splits.values()])[suspects]
     others = probabilities[suspects].copy()
     others[np.arange(len(suspects)), labels] = 0

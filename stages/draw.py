@@ -39,11 +39,11 @@ EXPLANATIONS = Path("data/explanations.npz")
 FIGURES = Path("metrics/figures")
 
 
-def main(params: "Params", _report: "EpochReport") -> None:
+def main(_params: "Params", _report: "EpochReport") -> None:
     """Read, draw, write."""
-    classes = params.data.classes
     splits = {name: read_split(name) for name in SPLIT_NAMES}
     test = splits.pop("test")
+    classes = test.classes
     table = read_csv(PREDICTIONS)
     predicted = {
         model: table[[f"{model}_{name}" for name in classes]].to_numpy() for model in MODELS

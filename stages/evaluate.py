@@ -1,13 +1,13 @@
 """Measure the three models on the test split: numbers and tables, no pictures.
 
-Reads `evaluation` and `data.classes` of params.yaml, data/models/, the test split, the training
+Reads the section `evaluation` of params.yaml, data/models/, the test split, the training
 images, to know which test images nearly repeat one, and what training reached on validation images.
 Writes metrics/summary.json (the few numbers that DVC shows), metrics/evaluate.json (all of them),
 metrics/predictions.csv (a row an image), the ROC curves in metrics/roc/, and data/explanations.npz,
 from which `draw` pictures what the networks see.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ def main(params: "Params", _report: "EpochReport") -> None:
     n_changed = min(params.evaluation.robustness_images, len(test))
     robustness = accuracy_when_changed(test, predicted, models, n_changed)
     measured: dict[str, Any] = {
-        **measure(test.labels, predicted, repeats, robustness),
+        **measure(test.labels, predicted, repeats, robustness, models),
         "comparisons": compare(test.labels, predicted),
         "images": {
             "test": len(test),
@@ -58,7 +58,7 @@ def main(params: "Params", _report: "EpochReport") -> None:
     }
     write_json(SUMMARY, summary(measured))
     write_json(METRICS, measured)
-    write_csv(PREDICTIONS, predictions_table(test, predicted, params.data.classes))
+    write_csv(PREDICTIONS, predictions_table(test, predicted))
     for name, probabilities in predicted.items():
         write_csv(ROC_CURVES / f"{name}.csv", roc_points(test.labels, probabilities))
     write_arrays(EXPLANATIONS, explain(models, test, predicted["mobilenet"]))
@@ -99,6 +99,7 @@ def measure(
     predicted: Mapping[str, np.ndarray],
     repeats: np.ndarray,
     robustness: Mapping[str, Mapping[str, float]],
+    models: Mapping[str, Classifier],
 ) -> dict[str, dict[str, Any]]:
     """What `metrics/evaluate.json` says of each model.
 
@@ -107,6 +108,7 @@ def measure(
         predicted: probabilities float [n, classes] by the model's name.
         repeats: bool [n], whether an image nearly repeats a training image.
         robustness: accuracy by model and change.
+        models: by name.
     """
     measured = {}
     for name, probabilities in predicted.items():
@@ -114,9 +116,25 @@ def measure(
         measured[name] = {
             **classification_metrics(labels, probabilities),
             "accuracy_without_near_duplicates": float(right[~repeats].mean()),
+            **when_sure(right, probabilities.max(axis=1), models[name].sure_from),
             "robustness": robustness[name],
         }
     return measured
+
+
+def when_sure(
+    right: np.ndarray, confidence: np.ndarray, sure_from: float | None
+) -> dict[str, float]:
+    """How often a model is sure, and right then; the limit was chosen on the validation images.
+
+    Args:
+        right: bool [n].
+        confidence: float [n], of each prediction.
+        sure_from: from which confidence it is sure; None if it never is.
+    """
+    sure = np.zeros_like(right) if sure_from is None else confidence >= sure_from
+    accuracy = {"accuracy_when_sure": float(right[sure].mean())} if sure.any() else {}
+    return {"share_sure": float(sure.mean()), **accuracy}
 
 
 def compare(
@@ -150,24 +168,21 @@ def summary(measured: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def predictions_table(
-    test: Split, predicted: Mapping[str, np.ndarray], classes: Sequence[str]
-) -> pd.DataFrame:
+def predictions_table(test: Split, predicted: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """What each model predicts for each test image.
 
     Args:
         test: the test split.
         predicted: probabilities float [n, classes] by the model's name.
-        classes: their names.
 
     Returns:
-        A row an image: `index` in CIFAR-10's test images, `actual` class, and for each model the
+        A row an image: `index` (see `Split.indices`), `actual` class, and for each model the
         class that it predicts and a column `<model>_<class>` with the probability of each class.
     """
-    names = np.array(classes)
+    names = np.array(test.classes)
     columns: dict[str, np.ndarray] = {"index": test.indices, "actual": names[test.labels]}
     for model, probabilities in predicted.items():
         columns[model] = names[probabilities.argmax(axis=1)]
-        for label, name in enumerate(classes):
+        for label, name in enumerate(test.classes):
             columns[f"{model}_{name}"] = probabilities[:, label]
     return pd.DataFrame(columns)

@@ -1,7 +1,8 @@
 """Fetch CIFAR-10 from the first source that answers, check it, and store it as arrays.
 
-Reads `sources.cifar10` of params.yaml; a good file in data/raw/ needs no network.
-Writes data/cifar10.npz: train_images, train_labels, test_images, test_labels.
+Reads `sources.cifar10` and `data.source` of params.yaml; a good file in data/raw/ needs no network.
+Writes data/cifar10.npz: train_images, train_labels, test_images, test_labels; or without any array
+if photos of one's own are used.
 """
 
 from pathlib import Path
@@ -21,6 +22,9 @@ OUTPUT = Path("data/cifar10.npz")
 
 def main(params: "Params", _report: "EpochReport") -> None:
     """Obtain, verify, write."""
+    if params.data.source != "cifar10":
+        write_arrays(OUTPUT, {})
+        return
     data = obtain_cifar10(params.sources.cifar10, RAW_FOLDER)
     verify_content(data)
     write_arrays(OUTPUT, vars(data))

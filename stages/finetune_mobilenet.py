@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.data.files import read_arrays, write_csv, write_json
-from stages.data.splits import read_split
+from stages.data.splits import class_weights, read_split
 from stages.models.finetuning import finetune
 from stages.models.storage import save_model
 from stages.statistics.classification import training_metrics
@@ -26,10 +26,10 @@ CURVES = Path("metrics/finetune_mobilenet_curves.csv")
 
 def main(params: "Params", report: "EpochReport") -> None:
     """Read, fine-tune, measure, write."""
-    classes: list[str] = [*params.data.classes]
     training, validation = read_split("train"), read_split("validation")
     tuned = finetune(
-        training, validation, classes, read_arrays(PRETRAINED), params.mobilenet, report
+        *(training, validation, read_arrays(PRETRAINED), params.mobilenet, report),
+        class_weights(training, params.data.class_weights),
     )
     measured = training_metrics(
         train=(training.labels, tuned.train_probabilities),

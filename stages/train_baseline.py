@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.data.files import write_json
-from stages.data.splits import read_split
+from stages.data.splits import class_weights, read_split
 from stages.models.baseline import fit_least_squares
+from stages.models.calibration import calibration
 from stages.models.storage import save_model
-from stages.models.temperature import best_temperature
 from stages.statistics.classification import training_metrics
 
 if TYPE_CHECKING:
@@ -25,11 +25,13 @@ METRICS = Path("metrics/train_baseline.json")
 
 def main(params: "Params", _report: "EpochReport") -> None:
     """Read, fit, measure, write."""
-    classes: list[str] = [*params.data.classes]
     training, validation = read_split("train"), read_split("validation")
-    fitted = fit_least_squares(training.images, training.labels, classes, params.baseline.ridge)
-    temperature = best_temperature(fitted.scores(validation.images), validation.labels)
-    classifier = replace(fitted, temperature=temperature)
+    fitted = fit_least_squares(
+        *(training.images, training.labels, training.classes, params.baseline.ridge),
+        class_weights(training, params.data.class_weights),
+    )
+    chosen = calibration(fitted.scores(validation.images), validation.labels)
+    classifier = replace(fitted, **chosen)
     measured = training_metrics(
         train=(training.labels, classifier.predict(training.images)),
         validation=(validation.labels, classifier.predict(validation.images)),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.data.files import write_csv, write_json
-from stages.data.splits import read_split
+from stages.data.splits import class_weights, read_split
 from stages.models.cnn import train_cnn
 from stages.models.storage import save_model
 from stages.statistics.classification import training_metrics
@@ -24,10 +24,11 @@ CURVES = Path("metrics/train_cnn_curves.csv")
 
 def main(params: "Params", report: "EpochReport") -> None:
     """Read, train, measure, write."""
-    classes: list[str] = [*params.data.classes]
     training, validation = read_split("train"), read_split("validation")
     classifier, curves = train_cnn(
-        training, validation, classes, params.cnn.chosen, params.cnn.seed, report
+        *(training, validation, params.cnn.chosen, params.cnn.seed, report),
+        image_size=params.data.image_size,
+        class_weights=class_weights(training, params.data.class_weights),
     )
     measured = training_metrics(
         train=(training.labels, classifier.predict(training.images)),

@@ -2,16 +2,20 @@
 
 import hashlib
 import json
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
 from stages.data.errors import UserError
+from stages.data.room import is_large
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,17 +99,37 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read all arrays of an `.npz` file, without unpickling anything.
 
+    Large ones are mapped: they stay on disk and are read where they are looked at.
+
     Raises:
         UserError: the file is missing, truncated or altered.
     """
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            members = cast("zipfile.ZipFile", archive.zip).infolist()
+            return {
+                member.filename.removesuffix(".npy"): _mapped(path, member)
+                if is_large(member.file_size)
+                else archive[member.filename.removesuffix(".npy")]
+                for member in members
+            }
     except FileNotFoundError:
         raise _missing(path) from None
     except UNREADABLE as error:
         message = f"{path}: cannot be read ({error}); delete it and run `dvc repro`"
         raise UserError(message) from error
+
+
+def _mapped(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
+    """An array of an uncompressed `.npz` file, left where it is."""
+    with path.open("rb") as file:
+        file.seek(member.header_offset + 26)  # two lengths end the 30 bytes of a local header
+        name, extra = struct.unpack("<HH", file.read(4))
+        file.seek(name + extra, os.SEEK_CUR)
+        header = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+        shape, is_fortran, dtype = header[read_magic(file)](file)
+        order: Literal["F", "C"] = "F" if is_fortran else "C"
+        return np.memmap(path, dtype, "r", file.tell(), shape, order)
 
 
 def _missing(path: Path) -> UserError:

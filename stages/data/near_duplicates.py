@@ -5,7 +5,11 @@ is a little too easy (B. Barz and J. Denzler, "Do We Train on Test Data? Purging
 Near-Duplicates", 2020).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
+
+from stages.data.resizing import resized
 
 # Cosine similarity of two pictures, each less its mean, above which they are the same photo. Looked
 # at for cars and trucks: above 0.95 all pairs are, from 0.93 to 0.95 most, below 0.92 few.
@@ -18,26 +22,49 @@ def near_duplicates(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Whether each image is nearly the same as one of the others or its mirror image.
 
     Args:
-        images: uint8 [n, 32, 32, 3].
-        others: uint8 [m, 32, 32, 3].
+        images: uint8 [n, side, side, 3].
+        others: uint8 [m, side, side, 3].
 
     Returns:
         bool [n].
     """
+    near = [similar.any(axis=1) for _, similar in _compared(images, others)]
+    return np.concatenate(near)
+
+
+def near_duplicate_pairs(images: np.ndarray) -> np.ndarray:
+    """Pairs of images of which one is nearly the same as the other or its mirror image.
+
+    Args:
+        images: uint8 [n, side, side, 3].
+
+    Returns:
+        int [m, 2], positions; of each pair the lower first.
+    """
+    pairs = [
+        np.argwhere(similar[:, : len(images)] | similar[:, len(images) :]) + np.array([start, 0])
+        for start, similar in _compared(images, images)
+    ]
+    found = np.concatenate(pairs)
+    return found[found[:, 0] < found[:, 1]]
+
+
+def _compared(images: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """For some images at a time, from which on: whether each is similar to each of the others.
+
+    Bool [some, 2 m]: to the others, then to their mirror images.
+    """
     candidates = np.concatenate([_normalized(others), _normalized(others[:, :, ::-1])])
     compared = _normalized(images)
-    highest = [
-        (compared[start : start + CHUNK] @ candidates.T).max(axis=1)
-        for start in range(0, len(images), CHUNK)
-    ]
-    near: np.ndarray = np.concatenate(highest) > NEAR_DUPLICATE_SIMILARITY
-    return near
+    for start in range(0, len(images), CHUNK):
+        similarity = compared[start : start + CHUNK] @ candidates.T
+        yield start, similarity > NEAR_DUPLICATE_SIMILARITY
 
 
 def _normalized(images: np.ndarray) -> np.ndarray:
     """Pictures as vectors of mean 0 and length 1, float32 [n, 768]."""
-    n, block = len(images), 32 // COMPARED_SIDE
-    blocks = images.reshape(n, COMPARED_SIDE, block, COMPARED_SIDE, block, 3)
+    n = len(images)
+    blocks = resized(images, 2 * COMPARED_SIDE).reshape(n, COMPARED_SIDE, 2, COMPARED_SIDE, 2, 3)
     vectors = blocks.mean(axis=(2, 4), dtype=np.float32).reshape(n, -1)
     vectors -= vectors.mean(axis=1, keepdims=True)
     normalized: np.ndarray = vectors / np.maximum(

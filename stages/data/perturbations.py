@@ -18,10 +18,10 @@ def perturbed(images: np.ndarray) -> dict[str, np.ndarray]:
     """Copies of images in which a person sees the same.
 
     Args:
-        images: uint8 [n, 32, 32, 3].
+        images: uint8 [n, side, side, 3].
 
     Returns:
-        By name, uint8 [n, 32, 32, 3]: mirrored; brighter, darker, more_contrast, less_contrast (as
+        By name, of the same shape: mirrored; brighter, darker, more_contrast, less_contrast (as
         Pillow's ImageEnhance means them); shifted by a pixel, the images in turn to the left, the
         right, up and down; jpeg, compressed; noise, gaussian.
     """

@@ -1,92 +1,154 @@
-"""From CIFAR-10 to splits, and the promises that the splits keep."""
+"""From images to splits, and the promises that the splits keep."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from stages.data.cifar10 import CLASS_NAMES, Cifar10
 from stages.data.errors import UserError
-from stages.data.splits import Split
+from stages.data.grouping import digests
+from stages.data.splits import Split, limited
+
+if TYPE_CHECKING:
+    from stages.workflow.params import DataParams
 
 
-def make_splits(
-    cifar10: Cifar10,
-    classes: list[str],
-    validation_fraction: float,
-    limit_per_class: int | None,
-    seed: int,
-) -> dict[str, Split]:
-    """Pick the classes and cut the validation split from the training images, class by class.
+def chosen_images(
+    cifar10: Cifar10, classes: list[str], limit_per_class: int | None, seed: int
+) -> tuple[Split, np.ndarray]:
+    """The images of some classes: the training images, then the test images, in CIFAR-10's order.
 
     Args:
-        cifar10: all of CIFAR-10.
-        classes: names of the classes; a label is a position in this list.
-        validation_fraction: share of the training images that is set aside.
-        limit_per_class: use at most so many training and test images of each class.
+        cifar10: all of it.
+        classes: their names; a label is a position in this list.
+        limit_per_class: use at most so many training and so many test images of each class.
         seed: of the choice of images.
 
     Returns:
-        The splits by their name, each in CIFAR-10's order.
+        The images, and bool [n], which are test images.
 
     Raises:
-        UserError: there would be fewer validation images than classes.
+        UserError: the classes are not equally frequent, as CIFAR-10's are.
     """
-    training = _pick(cifar10.train_images, cifar10.train_labels, classes, limit_per_class, seed)
-    test = _pick(cifar10.test_images, cifar10.test_labels, classes, limit_per_class, seed)
-    if round(validation_fraction * len(training)) < len(classes):
-        raise UserError(
-            f"params.yaml: data.validation_fraction: {validation_fraction} of {len(training)} "
-            f"training images is fewer than one for each of {len(classes)} classes; raise it or "
-            "data.limit_per_class"
-        )
-    learn, choose = train_test_split(
-        np.arange(len(training)),
-        test_size=validation_fraction,
-        stratify=training.labels,
-        random_state=seed,
-    )
-    return {
-        "train": _subset(training, learn),
-        "validation": _subset(training, choose),
-        "test": test,
-    }
-
-
-def _pick(
-    images: np.ndarray, labels: np.ndarray, classes: list[str], limit: int | None, seed: int
-) -> Split:
-    generator = np.random.default_rng(seed)
     published = [CLASS_NAMES.index(name) for name in classes]
-    positions = [
-        generator.permutation(np.flatnonzero(labels == each))[:limit] for each in published
-    ]
-    chosen = np.sort(np.concatenate(positions))
     label_of = np.full(len(CLASS_NAMES), -1)
     label_of[published] = np.arange(len(classes))
-    return Split(images[chosen], label_of[labels[chosen]], chosen)
+    parts = []
+    for images, labels in (
+        (cifar10.train_images, label_of[cifar10.train_labels]),
+        (cifar10.test_images, label_of[cifar10.test_labels]),
+    ):
+        counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+        if len(set(counts.tolist())) > 1:
+            of_each = dict(zip(classes, counts.tolist(), strict=True))
+            raise UserError(
+                f"data/cifar10.npz: the classes are not balanced: {of_each}; delete the file and "
+                "run `dvc repro`"
+            )
+        chosen = limited(labels, len(classes), limit_per_class, seed)
+        parts.append(Split(images[chosen], labels[chosen], chosen, classes))
+    train, test = parts
+    both = Split(
+        np.concatenate([train.images, test.images]),
+        np.concatenate([train.labels, test.labels]),
+        np.concatenate([train.indices, test.indices]),
+        classes,
+    )
+    return both, np.arange(len(both)) >= len(train)
 
 
-def _subset(split: Split, positions: np.ndarray) -> Split:
-    chosen = np.sort(positions)
-    return Split(split.images[chosen], split.labels[chosen], split.indices[chosen])
+def make_splits(
+    images: Split, is_test: np.ndarray | None, groups: np.ndarray, params: "DataParams"
+) -> dict[str, Split]:
+    """Cut the validation split from the training images, and the test split if there is none.
+
+    Both are cut class by class, and groups stay whole. Where test images were given, training
+    images of their groups are left out.
+
+    Args:
+        images: all that are to be split.
+        is_test: bool [n], which are the test images; None if these are to be cut, too.
+        groups: int [n], images with the same number belong together.
+        params: fractions and the seed.
+
+    Returns:
+        The splits by their name, each in the order of the images.
+
+    Raises:
+        UserError: a split would have no images of a class, or nearly none.
+    """
+    if is_test is None:
+        training, test = _cut(images, np.arange(len(images)), groups, "test_fraction", params)
+    else:
+        test = np.flatnonzero(is_test)
+        training = np.flatnonzero(~is_test & ~np.isin(groups, groups[test]))
+    training, validation = _cut(images, training, groups, "validation_fraction", params)
+    positions = {"train": training, "validation": validation, "test": test}
+    return {name: images.take(chosen) for name, chosen in positions.items()}
 
 
-def check_promises(splits: dict[str, Split], classes: list[str]) -> None:
+def _cut(
+    images: Split, positions: np.ndarray, groups: np.ndarray, key: str, params: "DataParams"
+) -> tuple[np.ndarray, np.ndarray]:
+    """What stays and what is cut off, int [n], rising.
+
+    With groups, which may be of any size, the share is one of a whole number of equal parts.
+    """
+    fraction: float = getattr(params, key)
+    labels, groups = images.labels[positions], groups[positions]
+    n_classes = len(images.classes)
+    if round(fraction * len(positions)) < n_classes:
+        raise UserError(
+            f"params.yaml: data.{key}: {fraction} of {len(positions)} images is fewer than one for "
+            f"each of {n_classes} classes; raise it or data.limit_per_class, or give more images"
+        )
+    try:
+        if len(np.unique(groups)) == len(groups):
+            stay, leave = train_test_split(
+                np.arange(len(positions)),
+                test_size=fraction,
+                stratify=labels,
+                random_state=params.seed,
+            )
+        else:
+            parts = StratifiedGroupKFold(
+                round(1 / fraction), shuffle=True, random_state=params.seed
+            )
+            stay, leave = next(parts.split(positions, labels, groups))
+    except ValueError as error:
+        raise UserError(
+            f"params.yaml: data.{key}: {fraction} cannot be cut ({error}); give more images"
+        ) from error
+    for chosen in (stay, leave):
+        counts = np.bincount(labels[chosen], minlength=n_classes)
+        if not counts.all():
+            name = images.classes[counts.argmin()]
+            raise UserError(
+                f"params.yaml: data.{key}: {fraction} leaves a split without any {name!r}, as "
+                "images that belong together stay together; give more images or another data.seed"
+            )
+    return positions[np.sort(stay)], positions[np.sort(leave)]
+
+
+def check_promises(splits: dict[str, Split]) -> None:
     """Check what the models and the measures rely on.
 
     Raises:
         UserError: the first promise that is broken, and where.
     """
     for name, split in splits.items():
-        shape = (len(split), 32, 32, 3)
+        side = split.photo_size
+        shape = (len(split), side, side, 3)
         if split.images.shape != shape or split.images.dtype != np.uint8:
             got = f"{split.images.dtype} {list(split.images.shape)}"
             raise _broken(name, f"images are {got}, not uint8 {list(shape)}")
         if len(split.images) and split.images.min() == split.images.max():
             raise _broken(name, "all pixels have one value")
-        counts = np.bincount(split.labels, minlength=len(classes))
-        if len(counts) > len(classes) or counts.max() - counts.min() > 1:
-            of_each = dict(zip(classes, counts.tolist(), strict=False))
-            raise _broken(name, f"the classes are not balanced: {of_each}")
+        counts = np.bincount(split.labels, minlength=len(split.classes))
+        if len(counts) > len(split.classes) or not counts.all():
+            of_each = dict(zip(split.classes, counts.tolist(), strict=False))
+            raise _broken(name, f"a class has no images, or a label no class: {of_each}")
     repeated = exact_duplicates(splits)
     if repeated:
         (first, i), (second, j) = repeated[0]
@@ -98,8 +160,8 @@ def check_promises(splits: dict[str, Split], classes: list[str]) -> None:
 
 def _broken(where: str, what: str) -> UserError:
     return UserError(
-        f"data/cifar10.npz: a promise of the data is broken in {where}: {what}; "
-        "delete the file and run `dvc repro`, or choose other data.classes"
+        f"data: a promise of the data is broken in {where}: {what}; "
+        "delete data/cifar10.npz and run `dvc repro`, or choose other data.classes"
     )
 
 
@@ -108,8 +170,8 @@ def exact_duplicates(splits: dict[str, Split]) -> list[tuple[tuple[str, int], tu
     seen: dict[bytes, tuple[str, int]] = {}
     pairs = []
     for name, split in splits.items():
-        for position, image in enumerate(split.images):
-            first = seen.setdefault(image.tobytes(), (name, position))
+        for position, image in enumerate(digests(split.images)):
+            first = seen.setdefault(image, (name, position))
             if first[0] != name:
                 pairs.append((first, (name, position)))
     return pairs

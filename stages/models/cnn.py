@@ -1,5 +1,6 @@
 """The small CNN: three convolutions, two poolings, two fully connected layers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from stages.data.resizing import resized
 from stages.data.splits import Split
+from stages.models.calibration import calibration
 from stages.models.network import (
     NetworkClassifier,
     keras,
@@ -16,18 +19,19 @@ from stages.models.network import (
     make_repeatable,
     output_units,
 )
-from stages.models.temperature import best_temperature
 from stages.models.training import Batches, EpochReport, compile_network, targets, train
 
 if TYPE_CHECKING:
     from stages.workflow.params import CnnRecipe
 
 CONVOLUTIONS = ("conv_1", "conv_2", "conv_3")
+CHUNK = 1000  # images whose pixels are looked at at once
 
 
 def build_cnn(
     *,
     n_classes: int,
+    image_size: int,
     input: str,  # noqa: A002  # the key's name in params.yaml
     pixel_mean: Sequence[float],
     pixel_std: Sequence[float],
@@ -41,6 +45,7 @@ def build_cnn(
 
     Args:
         n_classes: how many classes it tells apart.
+        image_size: side of the images in pixels.
         input: `color` or `grayscale`.
         pixel_mean: subtracted from the pixels in [0, 1], a value a channel.
         pixel_std: by which they are then divided.
@@ -51,9 +56,10 @@ def build_cnn(
         batch_norm: whether batch normalization follows each convolution and its pooling.
 
     Returns:
-        A network from images uint8 [n, 32, 32, 3] to logits float32 [n, output_units].
+        A network from images uint8 [n, image_size, image_size, 3] to logits float32 [n,
+        output_units].
     """
-    images = keras.Input((32, 32, 3), dtype="uint8", name="images")
+    images = keras.Input((image_size, image_size, 3), dtype="uint8", name="images")
     flow = layers.Rescaling(1 / 255, name="to_unit_range")(images)
     if input == "grayscale":
         flow = keras.ops.image.rgb_to_grayscale(flow)
@@ -77,10 +83,12 @@ def build_cnn(
 def train_cnn(
     training: Split,
     validation: Split,
-    classes: list[str],
     recipe: "CnnRecipe",
     seed: int,
     report: EpochReport,
+    *,
+    image_size: int,
+    class_weights: np.ndarray | None,
 ) -> tuple[NetworkClassifier, pd.DataFrame]:
     """Train the network.
 
@@ -88,30 +96,37 @@ def train_cnn(
         training: images to learn from.
         validation: images on which each epoch is measured; from them the temperature alone is
             learned.
-        classes: names of the classes.
         recipe: architecture and training.
         seed: of everything random.
         report: called after each epoch.
+        image_size: side in pixels at which it sees the images.
+        class_weights: float64 [classes], how much an image of each counts; None for one each.
 
     Returns:
         The classifier and its learning curves (see `training.train`).
     """
     make_repeatable(seed)
-    settings = _build_settings(training.images, len(classes), recipe)
+    classes, images = training.classes, resized(training.images, image_size)
+    settings = _build_settings(images, len(classes), recipe)
     network = build_cnn(**settings)
     change = partial(augment, mirror=recipe.mirror, shift=recipe.shift)
     batches = Batches(
-        lambda chosen, generator: change(training.images[chosen], generator),
+        lambda chosen, generator: change(images[chosen], generator),
         targets(training.labels, len(classes)),
         recipe.batch_size,
         seed,
     )
     compile_network(network, recipe, len(batches) * recipe.epochs)
-    measured_on = (validation.images, targets(validation.labels, len(classes)))
-    curves = train(network, batches, measured_on, recipe, report)
-    classifier = NetworkClassifier("cnn", classes, settings, network, recipe.average_with_mirror)
-    temperature = best_temperature(classifier.scores(validation.images), validation.labels)
-    return replace(classifier, temperature=temperature), curves
+    measured_on = (
+        resized(validation.images, image_size),
+        targets(validation.labels, len(classes)),
+    )
+    curves = train(network, batches, measured_on, recipe, report, class_weights=class_weights)
+    classifier = NetworkClassifier(
+        "cnn", classes, settings, network, recipe.average_with_mirror, training.photo_size
+    )
+    chosen = calibration(classifier.scores(validation.images), validation.labels)
+    return replace(classifier, **chosen), curves
 
 
 def _build_settings(images: np.ndarray, n_classes: int, recipe: "CnnRecipe") -> dict[str, Any]:
@@ -119,20 +134,31 @@ def _build_settings(images: np.ndarray, n_classes: int, recipe: "CnnRecipe") -> 
     channels = 1 if recipe.input == "grayscale" else 3
     mean, std = np.zeros(channels), np.ones(channels)
     if recipe.standardize:
-        pixels = images.astype(np.float32) / 255
-        if channels == 1:
-            pixels = keras.ops.convert_to_numpy(keras.ops.image.rgb_to_grayscale(pixels))
-        mean = pixels.mean((0, 1, 2), dtype=np.float64)
-        std = pixels.std((0, 1, 2), dtype=np.float64)
+        mean, std = _pixel_statistics(images, channels)
     architecture = recipe.model_dump(
         include={"input", "filters", "kernel_sizes", "dense_units", "dropout", "batch_norm"}
     )
     return {
         "n_classes": n_classes,
+        "image_size": images.shape[1],
         "pixel_mean": mean.tolist(),
         "pixel_std": std.tolist(),
         **architecture,
     }
+
+
+def _pixel_statistics(images: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the pixels in [0, 1], float64 [channels]."""
+    total, squares = np.zeros(channels), np.zeros(channels)
+    for start in range(0, len(images), CHUNK):
+        pixels = images[start : start + CHUNK].astype(np.float32) / 255
+        if channels == 1:
+            pixels = keras.ops.convert_to_numpy(keras.ops.image.rgb_to_grayscale(pixels))
+        total += pixels.sum((0, 1, 2), dtype=np.float64)
+        squares += np.square(pixels, dtype=np.float64).sum((0, 1, 2))
+    n_pixels = math.prod(images.shape[:3])
+    mean = total / n_pixels
+    return mean, np.sqrt(squares / n_pixels - mean**2)
 
 
 def response_maps(network: keras.Model, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -140,13 +166,14 @@ def response_maps(network: keras.Model, image: np.ndarray) -> dict[str, np.ndarr
 
     Args:
         network: made by `build_cnn`.
-        image: uint8 [32, 32, 3].
+        image: uint8 [side, side, 3].
 
     Returns:
         By name of the layer: float32 [filters, height, width].
     """
     outputs = {name: network.get_layer(f"{name}_relu").output for name in CONVOLUTIONS}
-    maps = keras.Model(network.input, outputs).predict(image[None], verbose=0)
+    seen = resized(image[None], network.input.shape[1])
+    maps = keras.Model(network.input, outputs).predict(seen, verbose=0)
     return {name: np.moveaxis(maps[name][0], -1, 0) for name in CONVOLUTIONS}
 
 

@@ -12,9 +12,9 @@ def pooled_features(
     """What the convolutional layers say of images, as a mean over each image.
 
     Args:
-        images: uint8 [n, 32, 32, 3].
+        images: uint8 [n, side, side, 3].
         pretrained: weights by `layer/weight` and `variant`, as `fetch_mobilenet` writes them.
-        input_size: side in pixels to which images are enlarged, a multiple of 32.
+        input_size: side in pixels to which images are brought, a multiple of 32.
 
     Returns:
         float32 [n, 1280].
@@ -22,7 +22,13 @@ def pooled_features(
     Raises:
         UserError: the weights do not fit.
     """
-    network, _ = build_pretrained(pretrained, n_classes=2, input_size=input_size, dropout=0.0)
+    network, _ = build_pretrained(
+        pretrained,
+        photo_size=images.shape[1],
+        input_size=input_size,
+        n_classes=2,
+        dropout=0.0,
+    )
     convolutions = keras.Model(network.input, network.get_layer(POOL).output)
     return predict_in_batches(convolutions, images, progress="pretrained features")
 
@@ -32,7 +38,7 @@ def feature_maps(network: keras.Model, images: np.ndarray) -> np.ndarray:
 
     Args:
         network: made by `build_mobilenet`.
-        images: uint8 [n, 32, 32, 3].
+        images: uint8 [n, side, side, 3].
 
     Returns:
         float32 [n, height, width, 1280]. The mean over height and width are the features from which

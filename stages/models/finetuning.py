@@ -1,7 +1,7 @@
 """Transfer learning: the head first, then the upper blocks with it.
 
 The lower blocks stay as pretrained. They are run once on each distinct input (an image and its
-mirror image) and their outputs are kept in memory, so that an epoch costs the upper blocks alone.
+mirror image) and their outputs are kept, so that an epoch costs the upper blocks alone.
 """
 
 from dataclasses import dataclass, replace
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from stages.data.errors import UserError
 from stages.data.splits import Split
+from stages.models.calibration import calibration
 from stages.models.mobilenet import build_pretrained, cut
 from stages.models.network import (
     NetworkClassifier,
@@ -20,14 +20,11 @@ from stages.models.network import (
     make_repeatable,
     predict_in_batches,
 )
-from stages.models.temperature import best_temperature, probabilities
+from stages.models.temperature import probabilities
 from stages.models.training import Batches, EpochReport, compile_network, targets, train
 
 if TYPE_CHECKING:
     from stages.workflow.params import MobilenetParams
-
-FEATURES_LIMIT_GIB = 2.0  # leaves the process below 3 GiB
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -78,10 +75,10 @@ class _Inputs:
 def finetune(
     training: Split,
     validation: Split,
-    classes: list[str],
     pretrained: dict[str, np.ndarray],
     params: "MobilenetParams",
     report: EpochReport,
+    class_weights: np.ndarray | None,
 ) -> FineTuned:
     """Fine-tune the pretrained network.
 
@@ -89,20 +86,24 @@ def finetune(
         training: images to learn from.
         validation: images on which each epoch is measured; from them the temperature alone is
             learned.
-        classes: names of the classes.
         pretrained: weights by `layer/weight` and `variant`, as `fetch_mobilenet` writes them.
         params: settings.
         report: called after each epoch.
+        class_weights: float64 [classes], how much an image of each counts; None for one each.
 
     Raises:
-        UserError: the outputs of the frozen blocks would not fit the memory limit.
+        UserError: the disk has no room for the outputs of the frozen blocks.
     """
     make_repeatable(params.seed)
+    classes = training.classes
     network, settings = build_pretrained(
-        pretrained, n_classes=len(classes), input_size=params.input_size, dropout=params.dropout
+        pretrained,
+        photo_size=training.photo_size,
+        input_size=params.input_size,
+        n_classes=len(classes),
+        dropout=params.dropout,
     )
     parts = cut(network, params.first_trainable_block)
-    _check_memory(parts.frozen, len(training) + len(validation))
 
     learn_from, measure_on = (
         _Inputs(
@@ -120,31 +121,28 @@ def finetune(
             }
         )
         pooled, pooled_validation = (each.through(parts.upper) for each in (learn_from, measure_on))
-        curves.append(_train(parts.head, pooled, pooled_validation, head_params, report))
-    before = params.head_epochs
-    curves.append(_train(parts.trainable, learn_from, measure_on, params, report, before))
+        curves.append(
+            _train(parts.head, pooled, pooled_validation, head_params, report, class_weights)
+        )
+    curves.append(
+        _train(
+            *(parts.trainable, learn_from, measure_on, params, report, class_weights),
+            epochs_before=params.head_epochs,
+        )
+    )
     mirror = params.average_with_mirror
     scores, validation_scores = (
         _scores(parts.trainable, each, mirrored=mirror) for each in (learn_from, measure_on)
     )
-    temperature = best_temperature(validation_scores, validation.labels)
+    chosen = calibration(validation_scores, validation.labels)
     return FineTuned(
-        NetworkClassifier("mobilenet", classes, settings, network, mirror, temperature),
+        NetworkClassifier(
+            *("mobilenet", classes, settings, network, mirror, training.photo_size), **chosen
+        ),
         pd.concat(curves, ignore_index=True),
-        probabilities(scores, temperature),
-        probabilities(validation_scores, temperature),
+        probabilities(scores, chosen["temperature"]),
+        probabilities(validation_scores, chosen["temperature"]),
     )
-
-
-def _check_memory(frozen: keras.Model, n_images: int) -> None:
-    values = np.prod(frozen.output.shape[1:])
-    needed = 2 * n_images * values * np.dtype(np.float16).itemsize / GIB
-    if needed > FEATURES_LIMIT_GIB:
-        raise UserError(
-            f"params.yaml: mobilenet: the outputs of the frozen blocks need {needed:.1f} GiB, more "
-            f"than {FEATURES_LIMIT_GIB:g}; raise mobilenet.first_trainable_block or lower "
-            "mobilenet.input_size"
-        )
 
 
 def _train(
@@ -153,6 +151,8 @@ def _train(
     measure_on: _Inputs,
     params: "MobilenetParams",
     report: EpochReport,
+    class_weights: np.ndarray | None,
+    *,
     epochs_before: int = 0,
 ) -> pd.DataFrame:
     def select(chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -166,7 +166,11 @@ def _train(
     batches = Batches(select, learn_from.targets, params.batch_size, params.seed)
     compile_network(part, params, len(batches) * params.epochs)
     validation = (measure_on.plain.astype(np.float32), measure_on.targets)
-    return train(part, batches, validation, params, report, epochs_before=epochs_before)
+    return train(
+        *(part, batches, validation, params, report),
+        class_weights=class_weights,
+        epochs_before=epochs_before,
+    )
 
 
 def _scores(trainable: keras.Model, inputs: _Inputs, *, mirrored: bool) -> np.ndarray:

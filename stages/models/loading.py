@@ -22,12 +22,12 @@ class CheckedClassifier:
         return getattr(self._classifier, name)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """Scores, float64 [n, classes], of images uint8 [n, 32, 32, 3]."""
-        return self._classifier.scores(checked_images(images))
+        """Scores, float64 [n, classes], of images uint8 [n, photo_size, photo_size, 3]."""
+        return self._classifier.scores(checked_images(images, self._classifier.photo_size))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities, float64 [n, classes], of images uint8 [n, 32, 32, 3]."""
-        return self._classifier.predict(checked_images(images))
+        """Probabilities, float64 [n, classes], of images uint8 [n, photo_size, photo_size, 3]."""
+        return self._classifier.predict(checked_images(images, self._classifier.photo_size))
 
 
 def load_model(path: Path) -> Classifier:

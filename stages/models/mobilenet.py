@@ -63,20 +63,22 @@ VARIANTS: dict[VariantName, Variant] = {
 
 
 def build_mobilenet(
-    *, n_classes: int, input_size: int, variant: VariantName, dropout: float
+    *, n_classes: int, image_size: int, input_size: int, variant: VariantName, dropout: float
 ) -> keras.Model:
     """Build the network with a new fully connected head.
 
     Args:
         n_classes: how many classes it tells apart.
+        image_size: side of the images in pixels.
         input_size: side in pixels to which images are enlarged, a multiple of 32.
         variant: which pretrained weights it will be given.
         dropout: share of the pooled features dropped in training.
 
     Returns:
-        A network from images uint8 [n, 32, 32, 3] to logits float32 [n, output_units].
+        A network from images uint8 [n, image_size, image_size, 3] to logits float32 [n,
+        output_units].
     """
-    images = keras.Input((32, 32, 3), dtype="uint8", name="images")
+    images = keras.Input((image_size, image_size, 3), dtype="uint8", name="images")
     flow = layers.Rescaling(1 / 255, name="to_unit_range")(images)
     flow = layers.Resizing(input_size, input_size, "bicubic", name="enlarge")(flow)
     expected = VARIANTS[variant]
@@ -136,13 +138,15 @@ def _padded(flow: keras.KerasTensor, variant: Variant, name: str) -> keras.Keras
 
 
 def build_pretrained(
-    pretrained: Mapping[str, np.ndarray], **architecture: Any
+    pretrained: Mapping[str, np.ndarray], *, photo_size: int, input_size: int, **architecture: Any
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The network with pretrained convolutional layers and a new head.
 
     Args:
         pretrained: weights by `layer/weight` and `variant`, as `fetch_mobilenet` writes them.
-        architecture: the arguments of `build_mobilenet` but the variant.
+        photo_size: side in pixels of the photos; larger ones than `input_size` are reduced before.
+        input_size: see `build_mobilenet`.
+        architecture: its other arguments but the variant.
 
     Returns:
         The network, and all arguments of `build_mobilenet` that it was built with.
@@ -152,7 +156,8 @@ def build_pretrained(
     """
     arrays = dict(pretrained)
     variant = arrays.pop("variant").item()
-    settings = {"variant": variant, **architecture}
+    sizes = {"image_size": min(photo_size, input_size), "input_size": input_size}
+    settings = {"variant": variant, **sizes, **architecture}
     network = build_mobilenet(**settings)
     load_pretrained(network, arrays, variant)
     return network, settings

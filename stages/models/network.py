@@ -12,6 +12,8 @@ import numpy as np
 
 from stages.data.errors import UserError
 from stages.data.progress import Progress
+from stages.data.resizing import resized
+from stages.data.room import room
 from stages.models.storage import StoredModel
 from stages.models.temperature import probabilities
 
@@ -49,6 +51,7 @@ __all__ = ["keras", "layers", "tf"]
 # MobileNet's feature maps of 10 images fit the cache of a CPU: half the time of 50. Two batches at
 # once keep two cores busy, which the small layers of one do not: four fifths of the time.
 PREDICTION_BATCH = 10
+OF_CLASSIFIER = ("average_with_mirror", "photo_size", "temperature", "sure_from")
 PREDICTION_THREADS = 2
 
 
@@ -60,9 +63,12 @@ class NetworkClassifier:
         kind: `cnn` or `mobilenet`.
         classes: names of the classes.
         settings: arguments of the function that builds `network` (see `from_stored`).
-        network: from images uint8 [n, 32, 32, 3] to logits float32 [n, output_units].
+        network: from images uint8 [n, image_size, image_size, 3] to logits float32 [n,
+            output_units].
         average_with_mirror: whether a prediction is the mean over an image and its mirror image.
+        photo_size: side in pixels of the images that it is given, and brings to `image_size`.
         temperature: by which the scores are divided before the softmax.
+        sure_from: probability from which a prediction counts as sure; None if none does.
     """
 
     kind: str
@@ -70,25 +76,26 @@ class NetworkClassifier:
     settings: dict[str, Any]
     network: keras.Model
     average_with_mirror: bool
+    photo_size: int
     temperature: float = 1.0
+    sure_from: float | None = None
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """Scores, float64 [n, classes], of images uint8 [n, 32, 32, 3]."""
+        """Scores, float64 [n, classes], of images uint8 [n, photo_size, photo_size, 3]."""
         logits = predict_in_batches(self.network, images)
         if self.average_with_mirror:
             logits = (logits + predict_in_batches(self.network, images[:, :, ::-1])) / 2
         return class_scores(logits)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities, float64 [n, classes], of images uint8 [n, 32, 32, 3]."""
+        """Probabilities, float64 [n, classes], of images uint8 [n, photo_size, photo_size, 3]."""
         return probabilities(self.scores(images), self.temperature)
 
     def to_stored(self) -> StoredModel:
         """The model as it is written to a file."""
         settings = {
             **self.settings,
-            "average_with_mirror": self.average_with_mirror,
-            "temperature": self.temperature,
+            **{name: getattr(self, name) for name in OF_CLASSIFIER},
         }
         return StoredModel(self.kind, self.classes, settings, named_weights(self.network))
 
@@ -104,18 +111,20 @@ def predict_in_batches(
 
     Args:
         network: with one input and one output.
-        inputs: [n, ...].
+        inputs: [n, ...]; images of another size than the network takes are resized.
         dtype: in which the outputs are kept.
         progress: title under which it is shown; the network's name by default.
 
     Returns:
         [n, ...], in the order of the inputs.
     """
-    kept = np.empty((len(inputs), *network.output.shape[1:]), dtype)
+    kept = room((len(inputs), *network.output.shape[1:]), dtype)
     network.make_predict_function()  # once, before the threads want it
 
     def predict(start: int) -> int:
         batch = inputs[start : start + PREDICTION_BATCH]
+        if batch.shape[1:] != network.input.shape[1:]:
+            batch = resized(batch, network.input.shape[1])
         kept[start : start + len(batch)] = network.predict_on_batch(batch)
         return len(batch)
 
@@ -137,7 +146,7 @@ def from_stored(stored: StoredModel, build: Callable[..., keras.Model]) -> Netwo
     """
     settings = dict(stored.settings)
     try:
-        mirror, temperature = settings.pop("average_with_mirror"), settings.pop("temperature")
+        of_classifier = {name: settings.pop(name) for name in OF_CLASSIFIER}
         network = build(**settings)
         expected = {weight.path: tuple(weight.shape) for weight in network.weights}
         given = {path: array.shape for path, array in stored.arrays.items()}
@@ -150,7 +159,7 @@ def from_stored(stored: StoredModel, build: Callable[..., keras.Model]) -> Netwo
         ) from error
     for weight in network.weights:
         weight.assign(stored.arrays[weight.path])
-    return NetworkClassifier(stored.kind, stored.classes, settings, network, mirror, temperature)
+    return NetworkClassifier(stored.kind, stored.classes, settings, network, **of_classifier)
 
 
 def named_weights(network: keras.Model) -> dict[str, np.ndarray]:

@@ -42,11 +42,19 @@ class Classifier(Protocol):
     def classes(self) -> list[str]:
         """Names of the classes, in the order of the probabilities."""
 
+    @property
+    def photo_size(self) -> int:
+        """Side in pixels of the images that it takes."""
+
+    @property
+    def sure_from(self) -> float | None:
+        """Probability from which a prediction is right in 99 of 100 cases; None if none is."""
+
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """Before the softmax: float64 [n, classes] for images uint8 [n, 32, 32, 3]."""
+        """Before the softmax, float64 [n, classes]; images uint8 [n, photo_size, photo_size, 3]."""
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities of the classes: float64 [n, classes] for images uint8 [n, 32, 32, 3]."""
+        """Probabilities, float64 [n, classes]; images uint8 [n, photo_size, photo_size, 3]."""
 
     def to_stored(self) -> StoredModel:
         """The model as it is written to a file."""

@@ -144,6 +144,7 @@ def train(
     settings: "TrainingParams",
     report: EpochReport,
     *,
+    class_weights: np.ndarray | None = None,
     epochs_before: int = 0,
 ) -> pd.DataFrame:
     """Train a compiled network; with weight averaging it ends with the averaged weights.
@@ -154,6 +155,7 @@ def train(
         validation: inputs and targets on which each epoch is measured.
         settings: of the training.
         report: called after each epoch with its number from 1 and its measures.
+        class_weights: float64 [classes], how much an image of each counts; None for one each.
         epochs_before: epochs of an earlier phase, from which the numbers go on.
 
     Returns:
@@ -196,6 +198,7 @@ def train(
             epochs=settings.epochs,
             validation_data=validation,
             validation_batch_size=250,
+            class_weight=None if class_weights is None else dict(enumerate(class_weights)),
             callbacks=callbacks,
             verbose=0,
             shuffle=False,  # `Batches` draws the order

@@ -140,9 +140,22 @@ def calibration_slope(labels: np.ndarray, probabilities: np.ndarray) -> float | 
 def coverage(labels: np.ndarray, probabilities: np.ndarray, accuracy: float) -> float:
     """Share of the images that a model can predict with an accuracy if it may pass on the others.
 
-    It predicts those of which it is surest (Y. Geifman and R. El-Yaniv, "Selective Classification
-    for Deep Neural Networks", 2017). The limit is found on these very images: for new ones choose
-    it with some reserve.
+    It predicts those of which it is surest; the arguments are those of `least_confidence`.
+
+    Returns:
+        0 (it may predict none) to 1.
+    """
+    least = least_confidence(labels, probabilities, accuracy)
+    return 0.0 if least is None else float((probabilities.max(axis=1) >= least).mean())
+
+
+def least_confidence(
+    labels: np.ndarray, probabilities: np.ndarray, accuracy: float
+) -> float | None:
+    """The least probability of a prediction from which on predictions have an accuracy.
+
+    Source: Y. Geifman and R. El-Yaniv, "Selective Classification for Deep Neural Networks", 2017.
+    The limit is found on these very images: on new ones the accuracy will be somewhat lower.
 
     Args:
         labels: int [n].
@@ -150,7 +163,7 @@ def coverage(labels: np.ndarray, probabilities: np.ndarray, accuracy: float) -> 
         accuracy: of the predictions made, above 0 to 1.
 
     Returns:
-        0 (it may predict none) to 1.
+        The probability; None if even the surest predictions are not so accurate.
     """
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
@@ -159,4 +172,4 @@ def coverage(labels: np.ndarray, probabilities: np.ndarray, accuracy: float) -> 
     # Images of the same confidence are predicted together or not at all.
     ends = np.append(np.diff(confidence[order]) != 0, True)
     enough = np.flatnonzero((accuracies >= accuracy) & ends)
-    return float(enough[-1] + 1) / len(labels) if enough.size else 0.0
+    return float(confidence[order][enough[-1]]) if enough.size else None

@@ -65,7 +65,7 @@ class ServedModel:
         is_named = isinstance(model_input, dict)
         images: Any = model_input.get("images") if is_named else model_input
         try:
-            checked_images(images)
+            checked_images(images, self._classifier.photo_size)
             # Of JSON, MLflow makes whole numbers by the signature before anybody can look.
             if images.max() <= 1:
                 what = "no value is above 1: numbers in [0, 1] are cut to 0 on their way here"

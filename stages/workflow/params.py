@@ -5,8 +5,9 @@ after the first network has been trained. Each field's range stands here once; t
 are made from it.
 """
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +18,7 @@ from pydantic import (
     field_validator,
 )
 
+from stages.data.cifar10 import CLASS_NAMES
 from stages.workflow.legal_values import validated
 from stages.workflow.pipeline import PARAMS_FILE, read_file, values_in
 
@@ -29,13 +31,22 @@ def _without_repeats(names: list[str]) -> list[str]:
     return names
 
 
-ClassName = Literal[
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
-]
+def _regular_expression(pattern: str) -> str:
+    try:
+        if re.compile(pattern).groups > 1:
+            raise ValueError("allowed: at most one pair of parentheses, around what names a group")
+    except re.error as error:
+        raise ValueError(f"it is no regular expression ({error}); correct it") from None
+    return pattern
+
+
+ClassName = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Epochs = Annotated[int, Field(ge=1, le=1000)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0.01, le=0.5)]
+Side = Annotated[int, Field(ge=32, le=224)]
 InputSize = Annotated[int, Field(ge=32, le=224, multiple_of=32)]
 ModelName = Literal["baseline", "cnn", "mobilenet"]
 Floored = Literal["accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc"]
@@ -74,14 +85,37 @@ class SourcesParams(Section):
 
 
 class DataParams(Section):
-    """Which images are used and how they are split."""
+    """Which images are used and how they are split.
 
-    classes: Annotated[
-        list[ClassName], Field(min_length=2, max_length=10), AfterValidator(_without_repeats)
-    ]
-    validation_fraction: Annotated[float, Field(ge=0.01, le=0.5)]
-    limit_per_class: Annotated[int, Field(ge=10, le=5000)] | None
+    Attributes:
+        classes: names; empty for all folders of `folder`.
+    """
+
+    source: Literal["cifar10", "folder"]
+    folder: Annotated[str, Field(min_length=1)]
+    classes: Annotated[list[ClassName], AfterValidator(_without_repeats)]
+    photo_size: Side
+    image_size: Side
+    validation_fraction: Fraction
+    test_fraction: Fraction
+    group_pattern: Annotated[str, Field(min_length=1), AfterValidator(_regular_expression)] | None
+    group_near_duplicates: bool
+    limit_per_class: Annotated[int, Field(ge=10)] | None
+    class_weights: Literal["none", "balanced"]
     seed: Seed
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _of_the_source(cls, classes: Any, others: ValidationInfo) -> Any:
+        is_cifar10 = others.data.get("source") == "cifar10"
+        if classes == "all":
+            return [*CLASS_NAMES] if is_cifar10 else []
+        if not isinstance(classes, list) or len(classes) < 2:
+            raise ValueError("allowed: a list of two or more names, or all; correct it")
+        if is_cifar10 and (strange := [each for each in classes if each not in CLASS_NAMES]):
+            known = ", ".join(CLASS_NAMES)
+            raise ValueError(f"CIFAR-10 has no {strange[0]!r}; allowed: some of {known}, or all")
+        return classes
 
 
 class BaselineParams(Section):
@@ -203,7 +237,7 @@ class Params(Section):
 
     def warning_of(self, stage: str) -> str:
         """What is legal and yet makes the results of a stage say little; empty if nothing does."""
-        data, pixels = self.data, 32 * 32
+        data, pixels = self.data, 32 * 32  # of the baseline, whatever the photos have
         if stage != "train_baseline" or not data.limit_per_class or self.baseline.ridge:
             return ""
         n_images = len(data.classes) * round(data.limit_per_class * (1 - data.validation_fraction))

@@ -1,0 +1,41 @@
+"""Room for large arrays: in memory, or on disk beyond a limit."""
+
+import math
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from stages.data.errors import UserError
+
+MEMORY_LIMIT = 2**30  # bytes an array may take in memory; larger ones are streamed
+GIB = 2**30
+
+
+def is_large(n_bytes: int) -> bool:
+    """Whether so many bytes of one array are kept on disk."""
+    return n_bytes > MEMORY_LIMIT
+
+
+def room(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """An array to be filled; a large one lies in an unnamed file below `data/`.
+
+    The file is gone with the array, also when the process is killed.
+
+    Raises:
+        UserError: the disk has not so much space.
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if not is_large(n_bytes):
+        return np.empty(shape, dtype)
+    folder = Path("data")
+    folder.mkdir(exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise UserError(
+            f"{folder.resolve()}: {n_bytes / GIB:.1f} GiB are needed for a while and "
+            f"{free / GIB:.1f} are free; free space, or use fewer or smaller images"
+        )
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
