@@ -43,7 +43,9 @@ def seconds_an_epoch(*, by_generator: bool) -> float:
     recipe = read_params().cnn.default
     architecture = {"input", "filters", "kernel_sizes", "dense_units", "dropout", "batch_norm"}
     settings = recipe.model_dump(include=architecture)
-    network = build_cnn(n_classes=2, pixel_mean=[0.5] * 3, pixel_std=[0.25] * 3, **settings)
+    network = build_cnn(
+        image_size=32, n_classes=2, pixel_mean=[0.5] * 3, pixel_std=[0.25] * 3, **settings
+    )
     batches = Batches(
         lambda chosen, _: training.images[chosen],
         targets(training.labels, 2),

@@ -28,7 +28,9 @@ variant = arrays.pop("variant").item()
 
 keras.utils.set_random_seed(0)
 params = read_params(Path("params.yaml")).mobilenet
-model = build_mobilenet(n_classes=2, input_size=params.input_size, variant=variant, dropout=0.2)
+model = build_mobilenet(
+    image_size=32, n_classes=2, input_size=params.input_size, variant=variant, dropout=0.2
+)
 load_pretrained(model, arrays, variant)
 
 start = time.perf_counter()

@@ -21,7 +21,6 @@ from stages.models.finetuning import finetune
 from stages.workflow.params import read_params
 
 params = read_params()
-classes: list[str] = [*params.data.classes]
 training, test = read_split("train"), read_split("test")
 pretrained = read_arrays(PRETRAINED)
 
@@ -36,8 +35,12 @@ def report(epoch: int, measures: dict[str, float]) -> None:
 
 
 if sys.argv[1:] == ["cnn"]:
-    train_cnn(training, test, classes, params.cnn.chosen, params.cnn.seed, report)
+    train_cnn(
+        *(training, test, params.cnn.chosen, params.cnn.seed, report),
+        image_size=params.data.image_size,
+        class_weights=None,
+    )
 elif sys.argv[1:] == ["mobilenet"]:
-    finetune(training, test, classes, pretrained, params.mobilenet, report)
+    finetune(training, test, pretrained, params.mobilenet, report, class_weights=None)
 else:
     sys.exit(__doc__)

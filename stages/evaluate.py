@@ -23,6 +23,7 @@ from stages.models.explanations import explain
 from stages.models.loading import load_model
 from stages.models.names import MODELS
 from stages.models.storage import Classifier
+from stages.statistics.balance import headline_measure
 from stages.statistics.classification import classification_metrics
 from stages.statistics.paired import paired_comparison
 from stages.statistics.roc import roc_points
@@ -56,7 +57,8 @@ def main(params: "Params", _report: "EpochReport") -> None:
             "robustness": n_changed,
         },
     }
-    write_json(SUMMARY, summary(measured))
+    headline = headline_measure(np.bincount(test.labels).tolist())
+    write_json(SUMMARY, summary(measured, headline))
     write_json(METRICS, measured)
     write_csv(PREDICTIONS, predictions_table(test, predicted))
     for name, probabilities in predicted.items():
@@ -148,21 +150,22 @@ def compare(
     }
 
 
-def summary(measured: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def summary(measured: Mapping[str, Mapping[str, float]], headline: str) -> dict[str, float]:
     """What `metrics/summary.json` says, in the order in which `dvc exp show` has it.
 
     DVC shows a column a number: these six are as many as 120 characters hold.
 
     Args:
         measured: of each model on the test images, by its name.
+        headline: `accuracy`, or `balanced_accuracy` where classes are not equally frequent.
 
     Returns:
-        The accuracy of each model on the validation images, `<model>_val`, and on the test images,
+        This measure of each model on the validation images, `<model>_val`, and on the test images,
         `<model>_test`.
     """
     validated = {name: read_json(path)["validation"] for name, path in TRAINED.items()}
     return {
-        f"{name}_{split}": values[name]["accuracy"]
+        f"{name}_{split}": values[name][headline]
         for split, values in (("val", validated), ("test", measured))
         for name in MODELS
     }

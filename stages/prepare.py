@@ -15,7 +15,7 @@ from stages.data.cifar10 import Cifar10
 from stages.data.files import read_arrays, write_json
 from stages.data.folder import read_folder
 from stages.data.grouping import groups_of
-from stages.data.near_duplicates import near_duplicates
+from stages.data.near_duplicates import can_be_compared, near_duplicates
 from stages.data.preparation import check_promises, chosen_images, make_splits
 from stages.data.splits import Split, write_split
 
@@ -54,13 +54,16 @@ def read_images(
 
 
 def measure(splits: dict[str, Split]) -> dict[str, dict[str, Any]]:
-    """Images of each class in each split, and how many nearly repeat a training image."""
+    """Images of each class in each split, and how many nearly repeat a training image.
+
+    The latter is left out where there are too many images to look for it.
+    """
     training = splits["train"].images
     report = {}
     for name, split in splits.items():
         counts = np.bincount(split.labels, minlength=len(split.classes)).tolist()
         report[name] = {"images": len(split), **dict(zip(split.classes, counts, strict=True))}
-        if name != "train":
+        if name != "train" and can_be_compared(len(split), len(training)):
             near = int(near_duplicates(split.images, training).sum())
             report[name]["near_duplicates_of_train"] = near
     return report

@@ -22,6 +22,7 @@ UNBALANCED = 3  # times as many photos in the largest class as in the smallest
 LONGEST = 3  # times as long as wide; such a photo loses much as a square
 EXAMPLES = 3  # named in a warning
 THREADS = 2
+RESERVED = ("images", "near_duplicates_of_train")  # keys beside the classes in metrics
 CHUNK = 500  # photos handed to the threads at once
 
 
@@ -50,7 +51,7 @@ class Photos:
         images: all photos that can be read; `indices` are their paths.
         is_test: bool [n], which are test images; None if the folder is not split.
         warnings: a sentence each.
-        counts: of files, by what they are: `files`, `unreadable`, `long`.
+        counts: how many `files`, how many of these are `unreadable` or `long`; and `photo_size`.
     """
 
     images: Split
@@ -103,7 +104,12 @@ def read_folder(
         everything if good.all() else everything.take(np.flatnonzero(good)),
         None if listed.is_test is None else listed.is_test[good],
         _warnings(listed, good, problems, long),
-        {"files": len(good), "unreadable": len(problems), "long": len(long)},
+        {
+            "files": len(good),
+            "unreadable": len(problems),
+            "long": len(long),
+            "photo_size": side,
+        },
     )
     _check_counts(folder, photos)
     return photos
@@ -124,6 +130,11 @@ def _listed(folder: Path, classes: list[str]) -> Listed:
         )
     found = sorted({name for part in parts for name in _subfolders(part)})
     names = classes or found
+    if odd := [name for name in names if "." in name or name in RESERVED]:
+        raise UserError(
+            f"{folder}: {odd[0]!r} is not allowed as the name of a class; allowed: names without a "
+            f"dot, other than {' and '.join(RESERVED)}; rename the subfolder"
+        )
     if len(names) < 2:
         what = f"only {names[0]}" if names else "none"
         raise UserError(f"{folder}: two or more subfolders, one a class, are wanted; it has {what}")

@@ -4,6 +4,7 @@ Ten frames of one car are not ten cars: a model that has learned nine knows the 
 """
 
 import hashlib
+import math
 import re
 
 import numpy as np
@@ -11,11 +12,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from stages.data.errors import UserError
-from stages.data.near_duplicates import near_duplicate_pairs
+from stages.data.near_duplicates import MOST_PAIRS, can_be_compared, near_duplicate_pairs
 from stages.data.splits import Split
-
-# Each image is compared with each, 50 s of two cores for so many.
-MOST_COMPARED = 50_000
 
 
 def groups_of(images: Split, pattern: str | None, *, near_duplicates: bool) -> np.ndarray:
@@ -42,10 +40,10 @@ def groups_of(images: Split, pattern: str | None, *, near_duplicates: bool) -> n
         same.append(_first_with_same(texts))
     pairs = [np.stack([np.arange(len(images)), first], axis=1) for first in same]
     if near_duplicates:
-        if len(images) > MOST_COMPARED:
+        if not can_be_compared(len(images), len(images)):
             raise UserError(
                 f"params.yaml: data.group_near_duplicates: {len(images):,} images are too many to "
-                f"compare each with each; allowed: up to {MOST_COMPARED:,}; set it to false"
+                f"compare each with each; allowed: {math.isqrt(MOST_PAIRS):,}; set it to false"
             )
         pairs.append(near_duplicate_pairs(images.images))
     rows, columns = np.concatenate(pairs).T

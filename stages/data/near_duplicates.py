@@ -15,7 +15,13 @@ from stages.data.resizing import resized
 # at for cars and trucks: above 0.95 all pairs are, from 0.93 to 0.95 most, below 0.92 few.
 NEAR_DUPLICATE_SIMILARITY = 0.95
 COMPARED_SIDE = 16  # pixels; halving the pictures first makes the comparison four times as fast
-CHUNK = 1000  # images compared at once
+CHUNK, OTHERS = 1000, 10_000  # images compared at once, and with how many
+MOST_PAIRS = 50_000**2  # a minute of two cores
+
+
+def can_be_compared(n: int, others: int) -> bool:
+    """Whether so many images and others are few enough to compare each with each in a minute."""
+    return n * others <= MOST_PAIRS
 
 
 def near_duplicates(images: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -28,8 +34,10 @@ def near_duplicates(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         bool [n].
     """
-    near = [similar.any(axis=1) for _, similar in _compared(images, others)]
-    return np.concatenate(near)
+    near = np.zeros(len(images), bool)
+    for start, _, similar in _compared(images, others):
+        near[start : start + len(similar)] |= similar.any(axis=1)
+    return near
 
 
 def near_duplicate_pairs(images: np.ndarray) -> np.ndarray:
@@ -42,23 +50,23 @@ def near_duplicate_pairs(images: np.ndarray) -> np.ndarray:
         int [m, 2], positions; of each pair the lower first.
     """
     pairs = [
-        np.argwhere(similar[:, : len(images)] | similar[:, len(images) :]) + np.array([start, 0])
-        for start, similar in _compared(images, images)
+        np.argwhere(similar) + np.array([start, other])
+        for start, other, similar in _compared(images, images)
     ]
     found = np.concatenate(pairs)
     return found[found[:, 0] < found[:, 1]]
 
 
-def _compared(images: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """For some images at a time, from which on: whether each is similar to each of the others.
-
-    Bool [some, 2 m]: to the others, then to their mirror images.
-    """
-    candidates = np.concatenate([_normalized(others), _normalized(others[:, :, ::-1])])
+def _compared(images: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Some images and some others at a time: from which on, and whether each two are similar."""
     compared = _normalized(images)
-    for start in range(0, len(images), CHUNK):
-        similarity = compared[start : start + CHUNK] @ candidates.T
-        yield start, similarity > NEAR_DUPLICATE_SIMILARITY
+    for other in range(0, len(others), OTHERS):
+        some = others[other : other + OTHERS]
+        candidates, mirrored = _normalized(some), _normalized(some[:, :, ::-1])
+        for start in range(0, len(images), CHUNK):
+            chunk = compared[start : start + CHUNK]
+            similarity = np.maximum(chunk @ candidates.T, chunk @ mirrored.T)
+            yield start, other, similarity > NEAR_DUPLICATE_SIMILARITY
 
 
 def _normalized(images: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ Those named after a model, as `cnn_filters`, are about that model alone. Where f
 `predicted`, it is the probabilities float [n, classes] of the test images by the model's name.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,16 +37,17 @@ def data_pictures(
         classes: their names.
     """
     training = splits["train"]
+    side = training.photo_size
     rows = [training.images[training.labels == each][:SAMPLES] for each in range(len(classes))]
     shown = issues.head(PHOTOS).to_dict("records")
     photos = [
         splits[row["split"]].images[splits[row["split"]].indices == row["index"]][0]
         for row in shown
     ]
-    captions = [f"{row['index']}: {row['label']}\n→ {row['suggested']}?" for row in shown]
+    captions = [f"{_short(row['index'])}: {row['label']}\n→ {row['suggested']}?" for row in shown]
     title = "Doubtful labels of training images, the least credible first"
     return {
-        "samples": image_grid(rows, classes, "Training images, 32×32 pixels"),
+        "samples": image_grid(rows, classes, f"Training images, {side}×{side} pixels"),
         "label_issues": captioned_grid(
             photos, captions, f"{title} ({len(shown)} of {len(issues)})"
         ),
@@ -119,10 +121,15 @@ def _captions(
 ) -> list[str]:
     """Of each image: its number and class, then the prediction and how sure it is."""
     return [
-        f"{test.indices[each]}: {classes[test.labels[each]]}\n"
+        f"{_short(test.indices[each])}: {classes[test.labels[each]]}\n"
         f"→ {classes[probabilities[each].argmax()]} {100 * probabilities[each].max():.0f} %"
         for each in positions
     ]
+
+
+def _short(index: int | str) -> str:
+    """An image's number, or the name of its file."""
+    return str(index).rpartition("/")[2]
 
 
 def model_pictures(
@@ -135,7 +142,8 @@ def model_pictures(
         cnn: its file.
         curves: a row an epoch, by the model's name; the model has the weights of the last.
     """
-    weights = [of_class.reshape(1, 32, 32) for of_class in baseline.arrays["weights"].T]
+    side = math.isqrt(len(baseline.arrays["weights"]))
+    weights = [of_class.reshape(1, side, side) for of_class in baseline.arrays["weights"].T]
     kernel = cnn.arrays["conv_1/kernel"]  # [height, width, channels, filters]
     low, high = kernel.min((0, 1, 2)), kernel.max((0, 1, 2))
     filters = np.moveaxis((kernel - low) / np.maximum(high - low, 1e-12), -1, 0)

@@ -99,7 +99,7 @@ GROUPS = {
     "Data": {
         "samples": (
             "Training images.",
-            "A row of training images of each class, 32×32 pixels each.",
+            "A row of training images of each class.",
         ),
         "label_issues": (
             "Training images with doubtful labels; odd views are among them and wrong labels.",

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from stages.data.cifar10 import SIDE
 from stages.data.errors import UserError
 from stages.data.splits import SPLIT_NAMES
 from stages.models.names import MODELS, ModelNames, noun_of
@@ -17,6 +18,7 @@ from stages.results.predictions import PREDICTIONS, table_in
 from stages.results.reading import EVALUATION, read_results
 from stages.results.seeds import SEEDS, by_model, is_fresh, spread
 from stages.results.verdicts import Kind, kind_of, sentence_on
+from stages.statistics.balance import headline_measure
 from stages.statistics.paired import PairedDifference
 from stages.workflow.params import read_params
 from stages.workflow.pipeline import LOCK_FILE
@@ -104,6 +106,21 @@ class Measurements:
         """Names of the classes."""
         return [key for key in self.splits["train"] if key not in ("images", NEAR_DUPLICATES)]
 
+    @property
+    def is_cifar10(self) -> bool:
+        """Whether the images are CIFAR-10's, not photos of one's own."""
+        return self.params.data.source == "cifar10"
+
+    @property
+    def photo_size(self) -> int:
+        """Side in pixels of the images that the models take."""
+        return int(self.results.numbers(PREPARATION).get("folder.photo_size", SIDE))
+
+    @property
+    def headline(self) -> str:
+        """Name of the measure that says how good a model is."""
+        return headline_measure([self.splits["test"][name] for name in self.classes])
+
     @cached_property
     def models(self) -> list[Model]:
         """In the order of the pipeline."""
@@ -159,7 +176,8 @@ class Measurements:
         """Whether the validation images are those on which the CNN was found to look too good."""
         data = self.params.data
         cut = (data.seed, data.validation_fraction, data.limit_per_class)
-        return [*data.classes] == ["automobile", "truck"] and cut == (0, 0.1, None)
+        is_ours = self.is_cifar10 and [*data.classes] == ["automobile", "truck"]
+        return is_ours and cut == (0, 0.1, None)
 
     @cached_property
     def pairs(self) -> list[ModelPair]:

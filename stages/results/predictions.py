@@ -20,7 +20,7 @@ class Predictions:
     """What the models predict for each test image, in the order of the images' numbers.
 
     Attributes:
-        indices: int [n], position in CIFAR-10's test images.
+        indices: int or str [n], position in CIFAR-10's test images or path in a folder of photos.
         actual: str [n], class of each image.
         classes: names of the classes, in the order of the probabilities.
         predicted: by model the class that it predicts, str [n].
@@ -86,7 +86,8 @@ def _parsed(table: pd.DataFrame) -> Predictions:
     if len(table) < 2:
         raise ValueError("has fewer than two rows")
     if not pd.api.types.is_integer_dtype(table["index"]):
-        raise ValueError("column index: holds something else than whole numbers")
+        is_path = table["index"].astype(str).str.contains("/", regex=False)
+        _refuse(~is_path, "index: is neither a whole number nor the path of a photo")
     _refuse(table["index"].duplicated(), "has an image again that is above")
     table = table.sort_values("index", kind="stable")
     actual = table["actual"].to_numpy(dtype=str)

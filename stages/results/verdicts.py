@@ -77,7 +77,7 @@ class Flip:
     """A photo, by its number among the test images, whose prediction turned right or wrong."""
 
     model: str
-    index: int
+    index: int | str
     actual: str
     base: str
     head: str

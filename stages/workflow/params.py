@@ -200,7 +200,7 @@ class RegistryParams(Section):
         margin: test accuracy that an equal model may lack to the best champion so far.
     """
 
-    select_by: Literal["validation.accuracy", "validation.roc_auc"]
+    select_by: Literal["validation.accuracy", "validation.balanced_accuracy", "validation.roc_auc"]
     margin: Share
 
 

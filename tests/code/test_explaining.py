@@ -11,7 +11,9 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint
 
 def network_of(n_classes: int) -> keras.Model:
     make_repeatable(0)
-    network = build_mobilenet(n_classes=n_classes, input_size=64, variant="torch", dropout=0.2)
+    network = build_mobilenet(
+        image_size=32, n_classes=n_classes, input_size=64, variant="torch", dropout=0.2
+    )
     generator = np.random.default_rng(0)
     for layer in network.layers:
         if layer.weights and hasattr(layer, "kernel"):  # so large that the signal gets through

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ WRONG = {
 def model(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     path = tmp_path_factory.mktemp("models") / "baseline.npz"
     weights, classes = np.zeros((1024, 2)), ["automobile", "truck"]
-    save_model(path, LeastSquaresClassifier(classes, weights, np.array([0.5, -0.5])))
+    save_model(path, LeastSquaresClassifier(classes, weights, np.array([0.5, -0.5]), photo_size=32))
     return load_model(Path(path))
 
 
@@ -50,7 +51,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
 def test_what_is_no_batch_of_images_is_told_in_one_sentence(
     model: Classifier, images: np.ndarray, given: str, todo: str
 ) -> None:
-    for ask in (model.predict, model.scores, checked_images):
+    for ask in (model.predict, model.scores, partial(checked_images, side=32)):
         with pytest.raises(UserError, match=f"^images: {re.escape(given)} is not allowed") as told:
             ask(images)
         assert todo in str(told.value)
@@ -76,7 +77,7 @@ def test_numbers_in_0_to_1_that_mlflow_has_cut_to_whole_ones_are_refused(model: 
 
 
 def test_images_as_they_should_be_are_passed_on_unchanged(model: Classifier) -> None:
-    assert checked_images(IMAGES) is IMAGES
+    assert checked_images(IMAGES, 32) is IMAGES
     assert model.predict(IMAGES).shape == (3, 2)
     np.testing.assert_array_equal(
         ServedModel(model).predict({"images": IMAGES}), model.predict(IMAGES)

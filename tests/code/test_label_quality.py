@@ -54,16 +54,15 @@ def test_the_same_images_give_the_same_list() -> None:
 
 def test_the_list_names_image_label_and_suggestion() -> None:
     noise = np.zeros((4, 32, 32, 3), np.uint8)
+    names = ["automobile", "truck", "cat"]
     splits = {
-        "train": Split(noise, np.array([0, 1, 2, 0]), np.array([10, 20, 30, 40])),
-        "validation": Split(noise[:2], np.array([1, 0]), np.array([5, 6])),
+        "train": Split(noise, np.array([0, 1, 2, 0]), np.array([10, 20, 30, 40]), names),
+        "validation": Split(noise[:2], np.array([1, 0]), np.array([5, 6]), names),
     }
     probabilities = np.array(
         [[0.9, 0.1, 0], [0.1, 0.2, 0.7], [0, 0, 1], [1, 0, 0], [0.6, 0.3, 0.1], [1, 0, 0]]
     )
-    found = issues_table(
-        splits, probabilities, np.array([1, 4]), np.array(["automobile", "truck", "cat"])
-    )
+    found = issues_table(splits, probabilities, np.array([1, 4]))
     assert found.to_dict("records") == [
         {
             "rank": 1,

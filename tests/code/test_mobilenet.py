@@ -1,5 +1,6 @@
 """The pretrained network computes what its weights were trained for, folded, cut and renamed."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.data import room
 from stages.data.errors import UserError
 from stages.data.files import file_hash
 from stages.data.splits import Split
-from stages.models import finetuning
 from stages.models.finetuning import FineTuned, finetune
 from stages.models.loading import load_model
 from stages.models.mobilenet import (
@@ -95,7 +96,9 @@ def test_the_stock_weights_give_what_keras_gives(
 ) -> None:
     for weight in stock.weights:
         weight.assign(arrays[weight.path])
-    network = build_mobilenet(n_classes=2, input_size=SIZE, variant="keras", dropout=0.2)
+    network = build_mobilenet(
+        image_size=32, n_classes=2, input_size=SIZE, variant="keras", dropout=0.2
+    )
     load_pretrained(network, arrays, "keras")
     prepared = seen_by(network, "standardize")
     enlarged = seen_by(network, "enlarge")
@@ -109,7 +112,9 @@ def test_the_stock_weights_give_what_keras_gives(
 
 
 def test_pixels_are_normalized_as_the_torch_weights_expect() -> None:
-    network = build_mobilenet(n_classes=2, input_size=SIZE, variant="torch", dropout=0.2)
+    network = build_mobilenet(
+        image_size=32, n_classes=2, input_size=SIZE, variant="torch", dropout=0.2
+    )
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     enlarged = seen_by(network, "enlarge")
     np.testing.assert_allclose(seen_by(network, "standardize"), (enlarged - mean) / std, atol=1e-5)
@@ -172,14 +177,18 @@ def test_weights_of_a_narrower_network_are_refused() -> None:
     state["features.18.0.weight"] = state["features.18.0.weight"][:640]
     with pytest.raises(UserError, match=r"features\.18\.0\.weight|Conv_1"):
         load_pretrained(
-            build_mobilenet(n_classes=2, input_size=32, variant="torch", dropout=0.0),
+            build_mobilenet(
+                image_size=32, n_classes=2, input_size=32, variant="torch", dropout=0.0
+            ),
             to_keras(state),
             "torch",
         )
 
 
 def test_incomplete_weights_never_leave_a_layer_untrained(arrays: dict[str, np.ndarray]) -> None:
-    network = build_mobilenet(n_classes=2, input_size=32, variant="torch", dropout=0.0)
+    network = build_mobilenet(
+        image_size=32, n_classes=2, input_size=32, variant="torch", dropout=0.0
+    )
     incomplete = {name: array for name, array in arrays.items() if name != "Conv1/kernel"}
     with pytest.raises(UserError, match="Conv1"):
         load_pretrained(network, incomplete, "torch")
@@ -218,7 +227,9 @@ def test_folding_changes_no_answer(seed: int, epsilon: float) -> None:
 def test_the_pieces_together_are_the_whole_network(
     block: int, arrays: dict[str, np.ndarray]
 ) -> None:
-    network = build_mobilenet(n_classes=3, input_size=SIZE, variant="torch", dropout=0.2)
+    network = build_mobilenet(
+        image_size=32, n_classes=3, input_size=SIZE, variant="torch", dropout=0.2
+    )
     load_pretrained(network, arrays, "torch")
     parts = cut(network, block)
     whole = network.predict(IMAGES, verbose=0)
@@ -242,7 +253,7 @@ def draw_split(n: int, seed: int) -> Split:
     generator = np.random.default_rng(seed)
     labels = np.arange(n) % 2
     images = generator.integers(0, 156, (n, 32, 32, 3)) + 100 * labels[:, None, None, None]
-    return Split(images.astype(np.uint8), labels, np.arange(n))
+    return Split(images.astype(np.uint8), labels, np.arange(n), ["automobile", "truck"])
 
 
 def params(**changes: Any) -> MobilenetParams:
@@ -256,10 +267,10 @@ def finetune_small(arrays: dict[str, np.ndarray], **changes: Any) -> FineTuned:
     return finetune(
         draw_split(24, 0),
         draw_split(10, 1),
-        ["automobile", "truck"],
         {**arrays, "variant": np.array("torch")},
         params(**changes),
         lambda *_: None,
+        class_weights=None,
     )
 
 
@@ -271,7 +282,9 @@ def tuned(arrays: dict[str, np.ndarray]) -> FineTuned:
 def test_fine_tuning_changes_the_upper_blocks_and_leaves_the_lower_ones(
     tuned: FineTuned, arrays: dict[str, np.ndarray]
 ) -> None:
-    before = build_mobilenet(n_classes=2, input_size=32, variant="torch", dropout=0.0)
+    before = build_mobilenet(
+        image_size=32, n_classes=2, input_size=32, variant="torch", dropout=0.0
+    )
     load_pretrained(before, arrays, "torch")
     old, new = named_weights(before), named_weights(tuned.classifier.network)
     lower = {f"block_{block}_" for block in range(1, 16)} | {"Conv1/", "expanded_conv_"}
@@ -307,9 +320,31 @@ def test_the_same_seed_fine_tunes_the_same_network_bit_for_bit(
     assert again.curves.equals(tuned.curves)
 
 
-def test_settings_that_would_not_fit_the_memory_stop_before_the_work(
-    arrays: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+def test_what_does_not_fit_the_memory_is_kept_on_disk_and_gives_the_same_network(
+    tuned: FineTuned,
+    arrays: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(finetuning, "FEATURES_LIMIT_GIB", 1e-6)
-    with pytest.raises(UserError, match=r"need 0\.0 GiB, more than 1e-06; raise mobilenet\.first_"):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(room, "MEMORY_LIMIT", 1000)
+    again = finetune_small(arrays)
+    for path, weight in named_weights(tuned.classifier.network).items():
+        np.testing.assert_array_equal(
+            weight, named_weights(again.classifier.network)[path], strict=True
+        )
+    assert (tmp_path / "data").is_dir(), "nothing was kept on disk"
+    assert list((tmp_path / "data").iterdir()) == [], "a file is left behind"
+
+
+def test_too_little_disk_for_what_does_not_fit_the_memory_is_told_before_the_work(
+    arrays: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(room, "MEMORY_LIMIT", 1000)
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(
+        UserError, match=r"GiB are needed for a while and 0\.0 are free; free space"
+    ):
         finetune_small(arrays)

@@ -29,6 +29,7 @@ SETTINGS: dict[str, Any] = {
     "pixel_std": [0.25] * 3,
     "dropout": 0.5,
     "batch_norm": False,
+    "image_size": 32,
     **SMALL,
 }
 
@@ -46,7 +47,7 @@ def draw_split(n: int, n_classes: int, seed: int) -> Split:
     images = generator.integers(0, 120, (n, 32, 32, 3))
     for label in range(n_classes):
         images[labels == label, 10 * label : 10 * label + 10] += 135
-    return Split(images.astype(np.uint8), labels, np.arange(n))
+    return Split(images.astype(np.uint8), labels, np.arange(n), CLASSES[:n_classes])
 
 
 def train_small(
@@ -56,10 +57,11 @@ def train_small(
     classifier, curves = train_cnn(
         draw_split(64, n_classes, 0),
         draw_split(20, n_classes, 1),
-        CLASSES[:n_classes],
         recipe(**changes),
         seed,
         lambda epoch, measures: reports.append((epoch, measures)),
+        image_size=32,
+        class_weights=None,
     )
     return classifier, curves, reports
 
@@ -151,7 +153,7 @@ def test_a_stored_network_answers_bit_for_bit_the_same(
 ) -> None:
     settings = {**SETTINGS, **changes}
     names = CLASSES[: settings["n_classes"]]
-    classifier = NetworkClassifier("cnn", names, settings, build_cnn(**settings), mirror, 0.7)
+    classifier = NetworkClassifier("cnn", names, settings, build_cnn(**settings), mirror, 32, 0.7)
     paths = [tmp_path / "first.npz", tmp_path / "second.npz", tmp_path / "again.npz"]
     save_model(paths[0], classifier)
     save_model(paths[1], classifier)
@@ -169,16 +171,18 @@ def test_an_image_and_its_mirror_image_get_one_answer_if_that_is_asked_for() -> 
     network = build_cnn(**SETTINGS)
     images = draw_split(20, 2, 7).images
     mirrored = images[:, :, ::-1]
-    both = NetworkClassifier("cnn", CLASSES[:2], SETTINGS, network, average_with_mirror=True)
+    both = NetworkClassifier("cnn", CLASSES[:2], SETTINGS, network, True, 32)
     np.testing.assert_allclose(both.predict(images), both.predict(mirrored), atol=1e-6)
-    one = NetworkClassifier("cnn", CLASSES[:2], SETTINGS, network, average_with_mirror=False)
+    one = NetworkClassifier("cnn", CLASSES[:2], SETTINGS, network, False, 32)
     assert np.abs(one.predict(images) - one.predict(mirrored)).max() > 1e-4
 
 
 @pytest.mark.parametrize("change", ["lacks one", "has one more", "has another shape"])
 def test_weights_that_do_not_fit_are_a_plain_message(tmp_path: Path, change: str) -> None:
     path = tmp_path / "cnn.npz"
-    save_model(path, NetworkClassifier("cnn", CLASSES[:2], SETTINGS, build_cnn(**SETTINGS), False))
+    save_model(
+        path, NetworkClassifier("cnn", CLASSES[:2], SETTINGS, build_cnn(**SETTINGS), False, 32)
+    )
     with np.load(path) as archive:
         arrays = dict(archive)
     match change:
@@ -197,7 +201,9 @@ def test_weights_that_do_not_fit_are_a_plain_message(tmp_path: Path, change: str
 
 def test_settings_of_another_version_of_the_code_are_a_plain_message(tmp_path: Path) -> None:
     path = tmp_path / "cnn.npz"
-    save_model(path, NetworkClassifier("cnn", CLASSES[:2], SETTINGS, build_cnn(**SETTINGS), False))
+    save_model(
+        path, NetworkClassifier("cnn", CLASSES[:2], SETTINGS, build_cnn(**SETTINGS), False, 32)
+    )
     with np.load(path) as archive:
         arrays = dict(archive)
     header = json.loads(str(arrays[HEADER]))

@@ -1,6 +1,7 @@
 """The splits keep their promises, or `prepare` says which one is broken."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from stages.data.cifar10 import CLASS_NAMES, Cifar10
 from stages.data.errors import UserError
+from stages.data.grouping import groups_of
 from stages.data.near_duplicates import near_duplicates
-from stages.data.preparation import check_promises, exact_duplicates, make_splits
-from stages.data.splits import Split
-from stages.workflow.params import DataParams
+from stages.data.preparation import check_promises, chosen_images, exact_duplicates, make_splits
+from stages.data.splits import Split, class_weights
+from stages.workflow.params import read_params
+from tests.raw_files import ROOT
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 15
 CARS = ["automobile", "truck"]
@@ -34,12 +37,15 @@ def draw_cifar10() -> Cifar10:
 
 
 CIFAR10 = draw_cifar10()
+PARAMS = read_params(ROOT / "params.yaml").data
 
 
 def splits_of(
     classes: list[str], fraction: float = 0.1, limit: int | None = None, seed: int = 0
 ) -> dict[str, Split]:
-    return make_splits(CIFAR10, classes, fraction, limit, seed)
+    images, is_test = chosen_images(CIFAR10, classes, limit, seed)
+    params = PARAMS.model_copy(update={"validation_fraction": fraction, "seed": seed})
+    return make_splits(images, is_test, np.arange(len(images)), params)
 
 
 CHOICES = st.permutations(CLASS_NAMES).flatmap(
@@ -75,7 +81,7 @@ def test_whatever_is_chosen_the_splits_are_true_apart_balanced_and_in_order(
     assert used == of_each * len(classes)
     assert len(splits["validation"]) == pytest.approx(fraction * used, abs=1)
     assert len(splits["test"]) == min(limit or TEST_PER_CLASS, TEST_PER_CLASS) * len(classes)
-    check_promises(splits, classes)
+    check_promises(splits)
 
 
 def test_the_same_seed_gives_the_same_splits_and_another_seed_others() -> None:
@@ -98,16 +104,8 @@ def test_without_a_limit_every_image_of_the_classes_is_used_once() -> None:
 
 @pytest.mark.parametrize("n_classes", [2, 10])
 def test_the_smallest_trial_that_params_allow_has_images_of_each_class(n_classes: int) -> None:
-    params = DataParams(
-        classes=list(CLASS_NAMES[:n_classes]),
-        validation_fraction=0.01,
-        limit_per_class=10,
-        seed=0,
-    )
     try:
-        splits = splits_of(
-            [*params.classes], params.validation_fraction, params.limit_per_class, params.seed
-        )
+        splits = splits_of(list(CLASS_NAMES[:n_classes]), fraction=0.01, limit=10)
     except UserError as error:
         assert "validation_fraction" in str(error)  # noqa: PT017 -- a plain message is as good
     else:
@@ -117,18 +115,20 @@ def test_the_smallest_trial_that_params_allow_has_images_of_each_class(n_classes
 def good_splits() -> dict[str, Split]:
     sizes = {"train": 20, "validation": 4, "test": 10}
     return {
-        name: Split(draw_images(n, seed), np.arange(n) % 2, np.arange(n))
+        name: Split(draw_images(n, seed), np.arange(n) % 2, np.arange(n), CARS)
         for seed, (name, n) in enumerate(sizes.items())
     }
 
 
 def broken_message(splits: dict[str, Split]) -> str:
-    check_promises(good_splits(), CARS)  # it is the change that breaks it
+    check_promises(good_splits())  # it is the change that breaks it
     with pytest.raises(UserError) as caught:
-        check_promises(splits, CARS)
+        check_promises(splits)
     text = str(caught.value)
-    assert text.startswith("data/cifar10.npz: a promise of the data is broken in ")
-    assert text.endswith("delete the file and run `dvc repro`, or choose other data.classes")
+    assert text.startswith("data: a promise of the data is broken in ")
+    assert text.endswith(
+        "delete data/cifar10.npz and run `dvc repro`, or choose other data.classes"
+    )
     assert "\n" not in text
     return text
 
@@ -145,7 +145,7 @@ def test_images_of_another_type_or_shape_are_told(name: str) -> None:
     text = broken_message(change(splits, name, images=images / np.float32(255)))
     assert f"in {name}: images are float32 [{n}, 32, 32, 3], not uint8 [{n}, 32, 32, 3]" in text
     text = broken_message(change(splits, name, images=images.transpose(0, 3, 1, 2)))
-    assert f"in {name}: images are uint8 [{n}, 3, 32, 32], not uint8 [{n}, 32, 32, 3]" in text
+    assert f"in {name}: images are uint8 [{n}, 3, 32, 32], not uint8 [{n}, 3, 3, 3]" in text
     text = broken_message(change(splits, name, images=images[1:]))
     assert f"in {name}: images are uint8 [{n - 1}, 32, 32, 3], not uint8 [{n}, 32," in text
 
@@ -158,19 +158,25 @@ def test_empty_pictures_are_told(value: int) -> None:
     assert "in test: all pixels have one value" in text
 
 
-def test_classes_that_are_not_balanced_are_told_with_their_counts() -> None:
+def test_a_class_without_images_is_told_with_the_counts() -> None:
     splits = good_splits()
-    labels = splits["train"].labels.copy()
-    labels[0] = 1  # 9 and 11
-    text = broken_message(change(splits, "train", labels=labels))
-    assert "in train: the classes are not balanced: {'automobile': 9, 'truck': 11}" in text
+    text = broken_message(change(splits, "train", labels=np.ones(20, int)))
+    told = "a class has no images, or a label no class: {'automobile': 0, 'truck': 20}"
+    assert f"in train: {told}" in text
+
+
+def test_a_damaged_cifar10_whose_classes_are_not_balanced_is_told_with_their_counts() -> None:
+    labels = CIFAR10.train_labels.copy()
+    labels[np.flatnonzero(labels == 1)[0]] = 9
+    with pytest.raises(UserError, match=r"not balanced: {'automobile': 39, 'truck': 41}; delete"):
+        chosen_images(replace(CIFAR10, train_labels=labels), CARS, None, 0)
 
 
 def test_a_label_that_no_class_has_is_told() -> None:
     splits = good_splits()
     labels = splits["test"].labels.copy()
     labels[:] = np.arange(len(labels)) % 3
-    assert "in test: the classes are not balanced" in broken_message(
+    assert "in test: a class has no images, or a label no class" in broken_message(
         change(splits, "test", labels=labels)
     )
 
@@ -190,7 +196,7 @@ def test_an_image_twice_in_one_split_breaks_no_promise() -> None:
     images[2] = images[3]
     splits = change(splits, "train", images=images)
     assert exact_duplicates(splits) == []
-    check_promises(splits, CARS)
+    check_promises(splits)
 
 
 def smooth_images(n: int, seed: int) -> np.ndarray:
@@ -236,3 +242,73 @@ def test_only_the_copy_is_counted_however_many_images_there_are() -> None:
 def test_a_picture_of_one_color_is_no_copy_of_another() -> None:
     black, white = np.zeros((1, 32, 32, 3), np.uint8), np.full((1, 32, 32, 3), 255, np.uint8)
     assert not near_duplicates(black, white).any()
+
+
+def alone(images: Split) -> np.ndarray:
+    return groups_of(images, None, near_duplicates=False)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 12), min_size=30, max_size=60),
+    st.sampled_from([0.1, 0.2, 0.25, 0.5]),
+    st.integers(0, 1000),
+)
+def test_frames_of_one_car_are_all_in_one_split(
+    frames: list[int], fraction: float, seed: int
+) -> None:
+    names = [f"car/car{car}_{frame}.jpg" for car, n in enumerate(frames) for frame in range(n)]
+    cars = np.repeat(np.arange(len(frames)), frames)
+    images = Split(draw_images(len(names), 0), cars % 2, np.array(names), CARS)
+    groups = groups_of(images, r"(car\d+)_", near_duplicates=False)
+    assert len(np.unique(groups)) == len(frames)
+    params = PARAMS.model_copy(
+        update={"validation_fraction": fraction, "test_fraction": fraction, "seed": seed}
+    )
+    splits = make_splits(images, None, groups, params)
+    of_split = [{name.partition("_")[0] for name in each.indices} for each in splits.values()]
+    assert sum(map(len, of_split)) == len(frames), "a car is in two splits"
+    assert sum(map(len, splits.values())) == len(names)
+    assert all(set(each.labels.tolist()) == {0, 1} for each in splits.values())
+
+
+def test_a_pattern_groups_by_what_it_finds_and_by_its_parentheses() -> None:
+    names = np.array(["a/red_1.jpg", "a/red_2.jpg", "b/blue_1.jpg", "b/none.jpg", "b/nothing.jpg"])
+    images = Split(draw_images(5, 0), np.array([0, 0, 1, 1, 1]), names, CARS)
+    whole = groups_of(images, "[a-z]+_", near_duplicates=False)
+    assert whole.tolist() == groups_of(images, r"([a-z]+)_\d", near_duplicates=False).tolist()
+    assert (whole[0] == whole[1], len(set(whole.tolist()))) == (True, 4)
+
+
+def test_equal_images_stay_together_and_nearly_equal_ones_if_that_is_asked_for() -> None:
+    images = draw_images(6, 0)
+    images[1], images[3] = images[0], images[2, :, ::-1] + np.uint8(20)
+    split = Split(images, np.arange(6) % 2, np.arange(6), CARS)
+    assert len(set(alone(split).tolist())) == 5
+    near = groups_of(split, None, near_duplicates=True)
+    assert (near[0] == near[1], near[2] == near[3], len(set(near.tolist()))) == (True, True, 4)
+
+
+def test_training_images_that_belong_to_given_test_images_are_left_out() -> None:
+    images, is_test = chosen_images(CIFAR10, CARS, None, 0)
+    images.images[0] = images.images[-1]
+    splits = make_splits(images, is_test, alone(images), PARAMS)
+    assert len(splits["test"]) == 2 * TEST_PER_CLASS
+    assert len(splits["train"]) + len(splits["validation"]) == 2 * TRAIN_PER_CLASS - 1
+    check_promises(splits)
+
+
+def test_so_few_groups_that_a_split_would_lack_a_class_are_told() -> None:
+    names = np.array([f"car{number // 20}_{number}" for number in range(80)])
+    images = Split(draw_images(80, 0), np.arange(80) // 40, names, CARS)
+    groups = groups_of(images, r"car\d", near_duplicates=False)
+    with pytest.raises(UserError, match=r"data\.test_fraction: 0\.2 .*more images"):
+        make_splits(images, None, groups, PARAMS)
+
+
+def test_with_balanced_weights_every_class_counts_as_much() -> None:
+    split = Split(draw_images(10, 0), np.array([0] * 8 + [1] * 2), np.arange(10), CARS)
+    weights = class_weights(split, "balanced")
+    assert weights is not None
+    assert (weights * np.bincount(split.labels)).tolist() == [5.0, 5.0]
+    assert class_weights(split, "none") is None

@@ -47,7 +47,9 @@ def state(wheel: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def network(state: dict[str, np.ndarray]) -> keras.Model:
-    network = build_mobilenet(n_classes=2, input_size=SIZE, variant="torch", dropout=0.2)
+    network = build_mobilenet(
+        image_size=32, n_classes=2, input_size=SIZE, variant="torch", dropout=0.2
+    )
     load_pretrained(network, to_keras(state), "torch")
     return network
 

@@ -129,7 +129,7 @@ def train_baseline(params, log_epoch):
     stored = StoredModel(
         "baseline",
         CLASSES,
-        {"temperature": 1.0},
+        {"photo_size": 32, "temperature": 1.0, "sure_from": 0.9},
         {
             "weights": weights,
             "intercept": np.array([0.5, -0.5]),
