@@ -45,7 +45,7 @@ def test_a_model_of_the_workspace_needs_no_mlflow(tiny: Project) -> None:
     assert not sure
     assert 0.5 < probability < 0.9  # from which on the tiny model is sure
     assert asked(tiny, MODEL) == of_workspace
-    finished = tiny.run("python", str(tiny.folder.parent / "ask.py"), "baseline")
+    finished = tiny.run("python", "-c", ASK, "baseline")  # where nothing is imported before
     assert json.loads(finished.stdout)[-1] is False
 
 
