@@ -15,7 +15,6 @@ from stages.tracking import environment, tags
 from stages.workflow.legal_values import validated
 from stages.workflow.params import REGISTRY, RegistryParams
 from stages.workflow.pipeline import PARAMS_FILE, flattened
-from stages.workflow.revisions import workspace
 
 if TYPE_CHECKING:
     from stages.tracking.store import ModelVersion
@@ -58,9 +57,15 @@ def default_model() -> str:
     if environment.URI_OF_USER or environment.database_path().exists():
         from stages.tracking.store import speaking_to_mlflow
 
-        with speaking_to_mlflow():
-            if _champions():
-                return CHAMPION
+        try:
+            with speaking_to_mlflow():
+                if _champions():
+                    return CHAMPION
+        except UserError as error:
+            what = "or name one of the workspace with --model"
+            raise UserError(f"which model is the champion is not known: {error}, {what}") from error
+    from stages.workflow.revisions import workspace  # it needs Git, which a container has not
+
     section = workspace().params.get(REGISTRY)
     measure = validated(PARAMS_FILE, RegistryParams, section, REGISTRY).select_by
     measured = {
