@@ -5,12 +5,12 @@ in many lines, with the data in it; the guard in front of it does not.
 """
 
 import json
+import sys
 import textwrap
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
@@ -20,7 +20,7 @@ from stages.tracking.served_model import ServedModel, signature_of
 MOST_BYTES = 64 * 2**20  # of a request
 MOST_IMAGES = 1000  # in a request
 LONGEST = 300  # letters of a sentence
-MORE = "send the rest in another request"
+MORE = "ask for the others in another request"
 ASKED = "/invocations"
 PATHS = f"{ASKED} (POST), /ping, /health, /version"
 
@@ -36,19 +36,8 @@ def server_of(classifier: Classifier) -> App:
         signature=signature_of(classifier.classes),
         flavors={"python_function": {"loader_module": ServedModel.__module__}},
     )
-    return guarded(scoring_server.init(_OfAFewImages(metadata, ServedModel(classifier))))
-
-
-class _OfAFewImages(PyFuncModel):
-    """A model that takes no more photos at once than a request may have; Spark's batches have."""
-
-    def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
-        number = max((len(each) for _, each in data.items()), default=0)
-        if number > MOST_IMAGES:
-            raise MlflowException.invalid_parameter_value(
-                f"there are {number:,} photos; allowed: up to {MOST_IMAGES:,}; {MORE}"
-            )
-        return super().predict(data, params=params)
+    served = ServedModel(classifier, most_images=MOST_IMAGES)
+    return guarded(scoring_server.init(PyFuncModel(metadata, served)))
 
 
 def guarded(app: App) -> App:
@@ -64,7 +53,8 @@ def guarded(app: App) -> App:
             what = f"the request has more than {limit}; allowed: up to {limit}; {MORE}"
             await _refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, what)
             return
-        if scope["path"] == ASKED and (reason := _wrong_type(scope)):
+        is_asked = (scope["method"], scope["path"]) == ("POST", ASKED)
+        if is_asked and (reason := _wrong_type(scope)):
             await _refuse(send, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, reason)
             return
         await _answer(app, scope, body, send)
@@ -132,6 +122,8 @@ def sentence_of(said: str) -> str:
     """What matters of what MLflow or FastAPI answers to a mistake."""
     try:
         answer = json.loads(said)
+        if "unexpected error" in said:  # a mistake of ours, for whoever runs the server
+            print(answer["stack_trace"], file=sys.stderr)
         said = str(answer.get("message") or answer["detail"])
     except (ValueError, AttributeError, LookupError):
         pass

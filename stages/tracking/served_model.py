@@ -37,9 +37,9 @@ ALLOWED = f"allowed: a column `{COLUMN}` with the content of a file, as JPEG or 
 class ServedModel:
     """A classifier in the form that MLflow calls."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        """Wrap a classifier."""
-        self._classifier = classifier
+    def __init__(self, classifier: Classifier, most_images: int | None = None) -> None:
+        """Wrap a classifier, which is asked for so many photos at once at most."""
+        self._classifier, self._most_images = classifier, most_images
 
     @property
     def classes(self) -> list[str]:
@@ -62,6 +62,9 @@ class ServedModel:
         del params
         try:
             contents = _contents(model_input)
+            if self._most_images and len(contents) > self._most_images:
+                allowed = f"up to {self._most_images:,}; ask for the others in another request"
+                raise UserError(f"there are {len(contents):,} photos; allowed: {allowed}")
             rows = [
                 said.row
                 for start in range(0, len(contents), BATCH)
