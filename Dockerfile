@@ -15,7 +15,7 @@ ARG MODEL=mobilenet
 COPY data/models/${MODEL}.npz model.npz
 
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-USER server
+USER 10001
 EXPOSE 5001
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5001/ping', timeout=4)"]

@@ -35,7 +35,7 @@ def test_what_runs_is_pinned_and_no_root() -> None:
     assert any("--require-hashes" in step for step in of("RUN"))
     names = [name for name, _ in STEPS]
     assert names.index("USER") < names.index("ENTRYPOINT")
-    assert of("USER") == ["server"]
+    assert of("USER") == ["10001"]
     for step in of("RUN"):
         subprocess.run(["sh", "-n", "-c", step], check=True)
 
