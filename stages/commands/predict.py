@@ -108,18 +108,20 @@ def files(names: list[str]) -> Iterator[str]:
                 found = (each for each in sorted(here) if Path(each).suffix.lower() in suffixes)
                 yield from (os.path.join(folder, each) for each in found)  # noqa: PTH118  # fast
         elif glob.has_magic(name) and not Path(name).exists():
-            yield from sorted(each for each in glob.iglob(name, recursive=True) if _is_file(each))  # noqa: PTH207
+            matching = glob.iglob(name, recursive=True)  # noqa: PTH207  # of absolute paths, too
+            yield from sorted(each for each in matching if Path(each).is_file())
         else:
             yield name
 
 
 def predicted(model: "Classifier", names: Iterator[str]) -> Iterator[list["Said"]]:
     """For a batch of files at a time: what each shows, or why it cannot be read."""
+    import numpy as np
+
+    from stages.data.photos import read_photo
     from stages.models.photo_predictions import predictions_of
 
     def read(name: str) -> "np.ndarray | UserError":
-        from stages.data.photos import read_photo
-
         try:
             content = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
             return read_photo(content, model.photo_size)
@@ -138,18 +140,8 @@ def predicted(model: "Classifier", names: Iterator[str]) -> Iterator[list["Said"
             batch = [ahead.popleft() for _ in range(min(BATCH, len(ahead)))]
             results = [(name, future.result()) for name, future in batch]
             photos = [photo for _, photo in results if not isinstance(photo, UserError)]
-            said = iter(predictions_of(model, _stacked(photos)) if photos else [])
+            said = iter(predictions_of(model, np.stack(photos)) if photos else [])
             yield [(n, p if isinstance(p, UserError) else next(said)) for n, p in results]
-
-
-def _stacked(photos: "list[np.ndarray]") -> "np.ndarray":
-    import numpy as np
-
-    return np.stack(photos)
-
-
-def _is_file(name: str) -> bool:
-    return Path(name).is_file()
 
 
 def _printable(name: str) -> str:

@@ -7,7 +7,6 @@ Requests and answers are described in docs/serve.md. It runs until Ctrl-C.
 """
 
 import argparse
-import os
 import sys
 
 from stages.commands.addresses import add_address, address_of, free_port, is_loopback
@@ -28,6 +27,8 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: no port is free there, or there is no such model.
     """
+    from stages.tracking import environment
+
     port = free_port(options.host, options.port)
     address = address_of(options.host, port)
     if not is_loopback(options.host):
@@ -37,10 +38,7 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
         )
     model = asked_model(options)
-    from stages.tracking import environment
-
-    environment.prepare_environment()
-    os.environ["PYTHONWARNINGS"] = "ignore"
+    environment.prepare_environment()  # before MLflow is imported
     import uvicorn
 
     from stages.tracking.model_server import server_of

@@ -21,6 +21,8 @@ MOST_BYTES = 64 * 2**20  # of a request
 MOST_IMAGES = 1000  # in a request
 LONGEST = 300  # letters of a sentence
 MORE = "ask for the others in another request"
+# Not Parquet, of which a small file can fill the memory.
+TYPES = (scoring_server.CONTENT_TYPE_JSON, scoring_server.CONTENT_TYPE_CSV)
 ASKED = "/invocations"
 PATHS = f"{ASKED} (POST), /ping, /health, /version"
 
@@ -80,9 +82,9 @@ async def _body(receive: Receive) -> bytes | None:
 def _wrong_type(scope: Message) -> str:
     """Why a request cannot be read by its content type; empty if it can."""
     given = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
-    if given.partition(";")[0].strip() in scoring_server.CONTENT_TYPES:
+    if given.partition(";")[0].strip() in TYPES:
         return ""
-    allowed = scoring_server.CONTENT_TYPE_JSON
+    allowed = " and ".join(TYPES)
     return f"the content type is {given!r}; allowed: {allowed} (docs/serve.md has examples)"
 
 

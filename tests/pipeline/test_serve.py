@@ -185,7 +185,9 @@ def test_hostile_requests_are_refused_in_a_sentence_and_the_server_lives(
     assert server.ask({"inputs": {"image": [text(photos[0])]}}).status_code == 200
 
 
-@pytest.mark.parametrize("content_type", ["image/png", "text/plain", "", None, "application/jsonx"])
+@pytest.mark.parametrize(
+    "content_type", ["image/png", "application/vnd.apache.parquet", "", None, "application/jsonx"]
+)
 def test_another_content_type_is_refused_and_the_right_one_named(
     server: Server, photos: list[bytes], content_type: str | None
 ) -> None:
@@ -246,6 +248,14 @@ def test_what_cannot_be_served_is_one_line(tiny: Project, arguments: list[str], 
     assert finished.returncode == 2
     assert finished.stderr.startswith(said)
     assert finished.stderr.count("\n") == 1
+
+
+def test_who_serves_others_is_told_that_nobody_is_asked_who_they_are(tiny: Project) -> None:
+    arguments = ("--host", "0.0.0.0", "--model", "no-such")  # noqa: S104  # it serves nothing
+    finished = tiny.python("-m", "stages", "serve", *arguments, check=False)
+    warning, error = finished.stderr.splitlines()
+    assert warning.startswith("WARNING: whoever reaches http://")
+    assert error.startswith("ERROR: --model no-such")
 
 
 def test_a_logged_model_takes_photos_in_python_as_its_signature_says(tiny: Project) -> None:
