@@ -72,25 +72,35 @@ def run(options: argparse.Namespace) -> None:
     if not number:
         raise UserError(f"{' '.join(options.images)}: holds no photos; name files or folders")
     model = asked_model(options)
-    is_shown = sys.stdout.isatty()
-    kind = options.format or ("table" if is_shown else "csv")
+    kind = options.format or ("table" if sys.stdout.isatty() else "csv")
     write = WRITERS[kind](model.classes, min(width, WIDEST))
     unread = 0
-    with closing(Progress("predict", number, "photos")) as bar:
-        for said in predicted(model, files(options.images)):
-            bar.update(len(said))
-            failed = [(name, what) for name, what in said if isinstance(what, UserError)]
-            if is_shown or failed:
-                bar.clear()
-            for name, why in failed:
-                print(f"ERROR: {_printable(name)}: {why}", file=sys.stderr, flush=True)
-            for name, what in said:
-                if not isinstance(what, UserError):
-                    write(name, what)
-            sys.stdout.flush()
-            unread += len(failed)
+    try:
+        with closing(Progress("predict", number, "photos")) as bar:
+            bar.clear()  # which model answers has just been told
+            for said in predicted(model, files(options.images)):
+                bar.update(len(said))
+                unread += _print(said, write, bar)
+    except BrokenPipeError:  # whoever reads this has seen enough, as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if unread:
         raise UserError(f"{unread:,} of {number:,} files could not be read; the others were")
+
+
+def _print(
+    said: list["Said"], write: "Callable[[str, PhotoPrediction], None]", bar: Progress
+) -> int:
+    """Print what is said of some files; how many could not be read."""
+    unread = [(name, what) for name, what in said if isinstance(what, UserError)]
+    if unread or sys.stdout.isatty():
+        bar.clear()
+    for name, why in unread:
+        print(f"ERROR: {_printable(name)}: {why}", file=sys.stderr, flush=True)
+    for name, what in said:
+        if not isinstance(what, UserError):
+            write(name, what)
+    sys.stdout.flush()
+    return len(unread)
 
 
 def files(names: list[str]) -> Iterator[str]:

@@ -59,7 +59,7 @@ def guarded(app: App) -> App:
         if is_asked and (reason := _wrong_type(scope)):
             await _refuse(send, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, reason)
             return
-        await _answer(app, scope, body, send)
+        await _answer(app, scope, body, receive, send)
 
     return guard
 
@@ -88,18 +88,19 @@ def _wrong_type(scope: Message) -> str:
     return f"the content type is {given!r}; allowed: {allowed} (docs/serve.md has examples)"
 
 
-async def _answer(app: App, scope: Message, body: bytes, send: Send) -> None:
+async def _answer(app: App, scope: Message, body: bytes, receive: Receive, send: Send) -> None:
     """Pass a request on, and the answer back; of one that tells a mistake, a sentence."""
+    whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
     kept: list[Message] = []
 
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+    async def receive_whole() -> Message:
+        return whole.pop() if whole else await receive()
 
     async def keep(message: Message) -> None:
         kept.append(message)
 
     try:
-        await app(scope, receive, keep)
+        await app(scope, receive_whole, keep)
     except (RecursionError, ValueError) as error:  # of what MLflow does not look at
         what = f"the request cannot be read ({error}); see docs/serve.md for examples"
         await _refuse(send, HTTPStatus.BAD_REQUEST, what)
@@ -125,7 +126,7 @@ def sentence_of(said: str) -> str:
     try:
         answer = json.loads(said)
         if "unexpected error" in said:  # a mistake of ours, for whoever runs the server
-            print(answer["stack_trace"], file=sys.stderr)
+            print(answer.get("stack_trace"), file=sys.stderr)
         said = str(answer.get("message") or answer["detail"])
     except (ValueError, AttributeError, LookupError):
         pass

@@ -122,6 +122,14 @@ print([name for name in ("tensorflow", "keras", "mlflow") if name in sys.modules
     assert finished.stdout.splitlines()[-1] == "[]"
 
 
+def test_whoever_has_seen_enough_is_not_told_of_a_broken_pipe(photos: Project) -> None:
+    for number in range(120):
+        photo(photos.folder / "many" / f"{number:03}.png", number)
+    command = "python -m stages predict many photos many --model baseline 2> told | head -1"
+    assert photos.run("bash", "-c", command).stdout.startswith("file,prediction,probability")
+    assert len((photos.folder / "told").read_text().splitlines()) == 1
+
+
 def test_names_of_files_cannot_write_to_the_terminal(photos: Project) -> None:
     photo(photos.folder / "odd" / "a\x1b[2J\nb.png", BRIGHT)
     finished = predict(photos, "odd", "--format", "table")
