@@ -248,4 +248,6 @@ def _check_counts(folder: Path, photos: Photos) -> None:
         if counts[label] < FEWEST
     ]
     if few:
-        raise UserError("\nERROR: ".join([*few, *photos.warnings]))
+        raise UserError(
+            "\n".join(["\nERROR: ".join(few), *map("WARNING: {}".format, photos.warnings)])
+        )
