@@ -5,7 +5,7 @@
 
 The photos are CIFAR-10's training images as PNG files, each shifted in brightness when it comes
 again. Measured are `prepare`, from the files to the splits, and the frozen features: the outputs of
-MobileNet's first blocks for the training images, which fine-tuning keeps. The network sees 32 pixels
+MobileNet's first blocks for the training images, which fine-tuning keeps. It sees 32 pixels
 and is cut early, so that 500,000 photos take minutes; how time grows does not depend on that.
 """
 

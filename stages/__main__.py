@@ -52,6 +52,15 @@ def main(arguments: list[str]) -> None:
     except UserError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("stages"):
+            raise
+        print(
+            f"ERROR: {sys.executable} has no {error.name}, so it is not the project's environment; "
+            "`source .venv/bin/activate`, or use make, which does it for you",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted: nothing half-written is left; run it again", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

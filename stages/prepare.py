@@ -34,6 +34,12 @@ def main(params: "Params", _report: "EpochReport") -> None:
     groups = groups_of(images, data.group_pattern, near_duplicates=data.group_near_duplicates)
     splits = make_splits(images, is_test, groups, data)
     check_promises(splits)
+    if left_out := len(images) - sum(map(len, splits.values())):
+        print(
+            f"WARNING: {left_out:,} training images are left out: they are equal to test images or "
+            "of their group (data.group_pattern, data.group_near_duplicates)",
+            file=sys.stderr,
+        )
     for name, split in splits.items():
         write_split(name, split)
     write_json(METRICS, {**measure(splits), **found})

@@ -1,5 +1,6 @@
 """Photos of one's own: a folder with a subfolder for each class, looked through before use."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ UNBALANCED = 3  # times as many photos in the largest class as in the smallest
 LONGEST = 3  # times as long as wide; such a photo loses much as a square
 EXAMPLES = 3  # named in a warning
 THREADS = 2
+ENOUGH = 2000  # photos for least squares on 1,024 pixels
+CLASS_NAME = r"[\w -]+"
 RESERVED = ("images", "near_duplicates_of_train")  # keys beside the classes in metrics
 CHUNK = 500  # photos handed to the threads at once
 
@@ -130,10 +133,10 @@ def _listed(folder: Path, classes: list[str]) -> Listed:
         )
     found = sorted({name for part in parts for name in _subfolders(part)})
     names = classes or found
-    if odd := [name for name in names if "." in name or name in RESERVED]:
+    if odd := [name for name in names if name in RESERVED or not re.fullmatch(CLASS_NAME, name)]:
         raise UserError(
-            f"{folder}: {odd[0]!r} is not allowed as the name of a class; allowed: names without a "
-            f"dot, other than {' and '.join(RESERVED)}; rename the subfolder"
+            f"{folder}: {odd[0]!r} is not allowed as the name of a class; allowed: letters, "
+            f"digits, spaces, _ and -, but not {' or '.join(RESERVED)}; rename the subfolder"
         )
     if len(names) < 2:
         what = f"only {names[0]}" if names else "none"
@@ -217,6 +220,11 @@ def _warnings(
     few = [name for name, count in zip(listed.classes, counts, strict=True) if count < FEW]
     if few:
         warnings.append(f"fewer than {FEW} photos of {_some(few)}: the measures will say little")
+    if counts.sum() < ENOUGH:
+        warnings.append(
+            f"{counts.sum():,} photos are few for the baseline's 1,024 weights: it learns them by "
+            "heart and says little of others; raise baseline.ridge in params.yaml"
+        )
     if counts.max() > UNBALANCED * counts.min():
         warnings.append(
             f"the classes are unbalanced: {counts.max():,} of {listed.classes[counts.argmax()]}, "
@@ -240,4 +248,6 @@ def _check_counts(folder: Path, photos: Photos) -> None:
         if counts[label] < FEWEST
     ]
     if few:
-        raise UserError("\nERROR: ".join([*few, *photos.warnings]))
+        raise UserError(
+            "\n".join(["\nERROR: ".join(few), *map("WARNING: {}".format, photos.warnings)])
+        )

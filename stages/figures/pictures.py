@@ -38,7 +38,10 @@ def data_pictures(
     """
     training = splits["train"]
     side = training.photo_size
-    rows = [training.images[training.labels == each][:SAMPLES] for each in range(len(classes))]
+    rows = [
+        training.images[np.flatnonzero(training.labels == each)[:SAMPLES]]
+        for each in range(len(classes))
+    ]
     shown = issues.head(PHOTOS).to_dict("records")
     photos = [
         splits[row["split"]].images[splits[row["split"]].indices == row["index"]][0]

@@ -13,6 +13,7 @@ from stages.models.temperature import probabilities
 # Luma of ITU-R BT.601, the usual conversion to gray (also Pillow's and OpenCV's).
 LUMA = np.array([0.299, 0.587, 0.114])
 SIDE = 32  # pixels; the unknowns are their square
+CHUNK = 1000  # images whose pixels are held at once
 # More images than that make 1,024 weights no better, and their pixels would fill the memory.
 MOST_IMAGES = 100_000
 
@@ -39,8 +40,8 @@ class LeastSquaresClassifier:
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Linear scores, float64 [n, classes]; the targets were +1 and -1."""
-        scores: np.ndarray = gray_pixels(images) @ self.weights + self.intercept
-        return scores
+        parts = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+        return np.concatenate([gray_pixels(part) @ self.weights + self.intercept for part in parts])
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, float64 [n, classes], of images uint8 [n, photo_size, photo_size, 3]."""
@@ -65,7 +66,10 @@ class LeastSquaresClassifier:
 
 def gray_pixels(images: np.ndarray) -> np.ndarray:
     """Gray values in [0, 1], float64 [n, 1024], of images uint8 [n, side, side, 3]."""
-    gray: np.ndarray = resized(images, SIDE).reshape(len(images), -1, 3) @ (LUMA / 255)
+    gray = np.empty((len(images), SIDE * SIDE))
+    for start in range(0, len(images), CHUNK):
+        part = resized(images[start : start + CHUNK], SIDE)
+        gray[start : start + CHUNK] = part.reshape(len(part), -1, 3) @ (LUMA / 255)
     return gray
 
 

@@ -8,6 +8,7 @@ from stages.models.temperature import best_temperature, probabilities
 from stages.statistics.classification import least_confidence
 
 SURE_ACCURACY = 0.99  # of the predictions that count as sure
+SURE_IMAGES = 100  # on which it is to be seen; 99 % of fewer is no whole number of mistakes
 
 
 class Calibration(TypedDict):
@@ -28,5 +29,5 @@ def calibration(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     calibrated = probabilities(scores, temperature)
     return {
         "temperature": temperature,
-        "sure_from": least_confidence(labels, calibrated, SURE_ACCURACY),
+        "sure_from": least_confidence(labels, calibrated, SURE_ACCURACY, at_least=SURE_IMAGES),
     }

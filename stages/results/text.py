@@ -75,6 +75,12 @@ CALIBRATION_MEASURES = {
     "coverage_at_99": Measure(
         "coverage at 99 %", "share of images that can be classified with an accuracy of 99 %"
     ),
+    "share_sure": Measure(
+        "share sure",
+        "share of images of which the model is as sure as it had to be for an accuracy of 99 % on "
+        "validation images",
+    ),
+    "accuracy_when_sure": Measure("accuracy when sure", "share of these that it gets right"),
 }
 
 

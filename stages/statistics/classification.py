@@ -150,7 +150,7 @@ def coverage(labels: np.ndarray, probabilities: np.ndarray, accuracy: float) -> 
 
 
 def least_confidence(
-    labels: np.ndarray, probabilities: np.ndarray, accuracy: float
+    labels: np.ndarray, probabilities: np.ndarray, accuracy: float, *, at_least: int = 1
 ) -> float | None:
     """The least probability of a prediction from which on predictions have an accuracy.
 
@@ -161,6 +161,7 @@ def least_confidence(
         labels: int [n].
         probabilities: float [n, classes].
         accuracy: of the predictions made, above 0 to 1.
+        at_least: how many images have to be predicted: of few, any accuracy may be chance.
 
     Returns:
         The probability; None if even the surest predictions are not so accurate.
@@ -168,8 +169,9 @@ def least_confidence(
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     right = (probabilities.argmax(axis=1) == labels)[order]
-    accuracies = np.cumsum(right) / np.arange(1, len(labels) + 1)
+    numbers = np.arange(1, len(labels) + 1)
+    accuracies = np.cumsum(right) / numbers
     # Images of the same confidence are predicted together or not at all.
     ends = np.append(np.diff(confidence[order]) != 0, True)
-    enough = np.flatnonzero((accuracies >= accuracy) & ends)
+    enough = np.flatnonzero((accuracies >= accuracy) & ends & (numbers >= at_least))
     return float(confidence[order][enough[-1]]) if enough.size else None

@@ -238,9 +238,10 @@ class Params(Section):
     def warning_of(self, stage: str) -> str:
         """What is legal and yet makes the results of a stage say little; empty if nothing does."""
         data, pixels = self.data, 32 * 32  # of the baseline, whatever the photos have
-        if stage != "train_baseline" or not data.limit_per_class or self.baseline.ridge:
+        limit = data.limit_per_class if data.source == "cifar10" else None
+        if stage != "train_baseline" or not limit or self.baseline.ridge:
             return ""
-        n_images = len(data.classes) * round(data.limit_per_class * (1 - data.validation_fraction))
+        n_images = len(data.classes) * round(limit * (1 - data.validation_fraction))
         if n_images > pixels:
             return ""
         return (

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.api import Logit, add_constant
 
+from stages.evaluate import when_sure
 from stages.models.temperature import best_temperature, probabilities
 from stages.statistics.classification import (
     BINS,
@@ -14,6 +15,7 @@ from stages.statistics.classification import (
     classification_metrics,
     coverage,
     expected_calibration_error,
+    least_confidence,
     training_metrics,
 )
 
@@ -109,6 +111,23 @@ def test_sure_answers_have_log_odds() -> None:
     slope = calibration_slope(labels, of_two([0.0, 1.0, 1.0, 0.0, 0.7, 0.2]))
     assert slope is not None
     assert np.isfinite(slope)
+
+
+def test_a_limit_is_not_chosen_on_a_handful_of_images() -> None:
+    labels, confidence = np.zeros(10, int), np.linspace(0.99, 0.9, 10)
+    probabilities = np.column_stack([confidence, 1 - confidence])
+    probabilities[6:] = probabilities[6:, ::-1]  # the four least sure are wrong
+    assert least_confidence(labels, probabilities, 0.99) == confidence[5]
+    assert least_confidence(labels, probabilities, 0.99, at_least=6) == confidence[5]
+    assert least_confidence(labels, probabilities, 0.99, at_least=7) is None
+    assert least_confidence(labels, probabilities, 0.6, at_least=7) == confidence[9]
+
+
+def test_what_a_limit_is_worth_is_measured_on_images_that_it_was_not_chosen_on() -> None:
+    right, confidence = np.array([True, False, True, True]), np.array([0.9, 0.8, 0.7, 0.6])
+    assert when_sure(right, confidence, 0.8) == {"share_sure": 0.5, "accuracy_when_sure": 0.5}
+    assert when_sure(right, confidence, 0.95) == {"share_sure": 0.0}
+    assert when_sure(right, confidence, None) == {"share_sure": 0.0}
 
 
 def test_a_worked_example_of_coverage() -> None:

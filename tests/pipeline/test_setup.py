@@ -293,3 +293,20 @@ def test_what_changes_results_is_put_aside_and_named(
     ]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "-1"
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "1"
+
+
+@pytest.mark.parametrize("name", ["prepare", "sync"])
+def test_a_python_without_the_packages_is_told_in_one_line(name: str) -> None:
+    # As when `.venv/bin/dvc` runs a stage and the environment is not activated. -S: no packages.
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "stages", name],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"ERROR: \S+ has no \w+, so it is not the project's environment; `source .*make.*\n",
+        done.stderr,
+    )
