@@ -84,7 +84,9 @@ def odd_photos(clone: MakeClone) -> Iterator[Project]:
         *("data.source=folder", "data.folder=photos", "data.classes=all"),
         *("data.group_pattern=(van\\d+)_", "data.limit_per_class=null", "data.photo_size=64"),
         *("data.image_size=40", "data.class_weights=balanced", "data.validation_fraction=0.25"),
-        "evaluation.robustness_images=10",
+        # As docs/own_photos.md says for few photos.
+        *("mobilenet.weight_averaging=0.0", "mobilenet.batch_size=16", "mobilenet.head_epochs=10"),
+        *("evaluation.robustness_images=10", "baseline.ridge=100.0"),
     )
     return project
 
@@ -122,7 +124,7 @@ def test_odd_photos_of_three_unbalanced_classes_go_all_the_way(odd_photos: Proje
         model = load_model(project.folder / f"data/models/{name}.npz")
         assert (model.classes, model.photo_size) == ([*COUNTS], 64)
         assert headline[f"{name}_test"] == measured[name]["balanced_accuracy"]
-    assert measured["mobilenet"]["balanced_accuracy"] > 0.3, "of three classes, after an epoch of a few steps"
+    assert measured["mobilenet"]["balanced_accuracy"] > 0.5
     table = pd.read_csv(project.folder / "metrics/predictions.csv")
     assert set(table["index"]) == indices["test"]
     assert len(project.runs()) == len(STAGES) - 1
