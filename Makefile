@@ -10,6 +10,7 @@ LIBRARIES := libraries.yaml
 BASE :=
 HEAD :=
 HOST :=
+MODEL :=
 REVISION :=
 
 # For what the programs call in their turn. GNU make 3.81, which every Mac has, does not look here
@@ -27,7 +28,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help setup repro results plots compare champion reproduced test lint workflows stale smoke \
-  photos hooks sync ui report seeds benchmark pictures lock readme
+  photos hooks sync ui serve report seeds benchmark pictures lock readme
 
 # Of which Python .venv is, or is asked to be, and where. An environment that was made elsewhere, as
 # one that was moved or copied with its folder, is made anew.
@@ -95,6 +96,11 @@ sync: $(INSTALLED) ## make MLflow match what DVC has: all branches, tags and exp
 # make ui PORT=5001 HOST=0.0.0.0: another port; for other machines, too
 ui: $(INSTALLED) ## sync, print links to MLflow's pages, and serve them at http://127.0.0.1:5000
 	@$(BIN)/python -m stages ui $(if $(PORT),--port $(PORT)) $(if $(HOST),--host $(HOST))
+
+# make serve MODEL=cnn PORT=8080 HOST=0.0.0.0
+serve: $(INSTALLED) ## serve the champion, or another MODEL, at http://127.0.0.1:5001 (docs/serve.md)
+	@$(BIN)/python -m stages serve $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT)) \
+	  $(if $(HOST),--host $(HOST))
 
 report: $(INSTALLED) ## write report/report.html and docs/model_card.md from the files that are there
 	@$(BIN)/python -m stages report

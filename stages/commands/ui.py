@@ -6,20 +6,16 @@ MLFLOW_TRACKING_URI names a server, that one has the pages, and the links are to
 """
 
 import argparse
-import contextlib
-import errno
-import ipaddress
 import os
 import socket
 import sys
 
 from stages.commands import sync
+from stages.commands.addresses import LOOPBACK, add_address, address_of, free_port, is_loopback
 from stages.commands.project import add_project, enter_project
 from stages.data.errors import UserError
 from stages.tracking import environment
 
-LOOPBACK = "127.0.0.1"
-PORTS_TRIED = 100
 # Addresses of machines in networks of one's own (RFC 1918).
 PRIVATE = ("10.*", "172.1[6-9].*", "172.2?.*", "172.3[01].*", "192.168.*")
 
@@ -27,14 +23,7 @@ PRIVATE = ("10.*", "172.1[6-9].*", "172.2?.*", "172.3[01].*", "192.168.*")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Name the address and the project."""
     add_project(parser)
-    parser.add_argument(
-        "--port", type=int, default=5000, help="the next free one if it is taken (default: 5000)"
-    )
-    parser.add_argument(
-        "--host",
-        default=LOOPBACK,
-        help=f"0.0.0.0 for all that reach this machine (default: {LOOPBACK}, this machine only)",
-    )
+    add_address(parser, 5000)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -51,8 +40,7 @@ def run(options: argparse.Namespace) -> None:
         what = "has pages of its own; run `make sync` and open them there"
         raise UserError(f"MLFLOW_TRACKING_URI={environment.shown_uri()}: {what}")
     port = free_port(options.host, options.port)
-    everywhere = options.host in ("0.0.0.0", "::")  # noqa: S104  # to compare with
-    address = address_of(socket.gethostname() if everywhere else options.host, port)
+    address = address_of(options.host, port)
     print_links(address, options)
     if not is_loopback(options.host):
         print(
@@ -99,49 +87,3 @@ def print_links(address: str, options: argparse.Namespace) -> None:
         print(f"{what}: {link}")
     if is_ours and not report.registered:
         print("no model is registered yet; `make champion` proposes one")
-
-
-def address_of(host: str, port: int) -> str:
-    """As a browser takes it."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def free_port(host: str, wanted: int) -> int:
-    """A port that nobody listens at: the one that is wanted, else the next, which is told.
-
-    Raises:
-        UserError: none is free, there is no such port, or the host is none of this machine.
-    """
-    if not 0 < wanted < 2**16:
-        raise UserError(f"--port {wanted}: there is no such port; give one from 1024 to 65535")
-    for port in range(wanted, min(wanted + PORTS_TRIED, 2**16)):
-        if _answers(host, port) or not _can_be_taken(host, port):
-            continue
-        if port != wanted:
-            print(f"port {wanted} is taken; taking {port}")
-        return port
-    raise UserError(f"--port {wanted}: it and the next are all taken; give another")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host."""
-    return ipaddress.ip_address(socket.getaddrinfo(host, None)[0][4][0]).is_loopback
-
-
-def _answers(host: str, port: int) -> bool:
-    """Whether somebody listens, if only at all addresses at once, as AirPlay on a Mac does."""
-    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
-        return True
-    return False
-
-
-def _can_be_taken(host: str, port: int) -> bool:
-    try:
-        family = socket.getaddrinfo(host, None)[0][0]
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return False
-        what = "give an address of this machine, and a port from 1024 to 65535"
-        raise UserError(f"--host {host} --port {port}: cannot listen ({error}); {what}") from None
-    return True

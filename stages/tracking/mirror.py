@@ -29,7 +29,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
-from stages.tracking import notes, served_model, store, tags
+from stages.tracking import model_logging, notes, store, tags
 from stages.tracking.receipts import Receipt, find_receipts
 from stages.tracking.shown import artifacts_in, metrics_in, series_in, shown_files, warn_once
 from stages.tracking.store import Run
@@ -125,7 +125,7 @@ def complete_run(
     if models and not logged_model(run):
         # After the metrics, which MLflow then shows on the model's page, too.
         for path, content in models.items():
-            reason = served_model.log_model(
+            reason = model_logging.log_model(
                 run_id, path, content, revision, entry.params, try_it=try_model
             )
             if reason:

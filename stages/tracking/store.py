@@ -243,6 +243,11 @@ def log_files_as_model(run_id: str, name: str, files: Mapping[str, bytes]) -> No
     client().log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
 
 
+def download(uri: str) -> Path:
+    """The folder of a model, by its address; of a store on this machine the very files."""
+    return Path(mlflow.artifacts.download_artifacts(uri))
+
+
 @contextlib.contextmanager
 def speaking_to_mlflow() -> Iterator[None]:
     """For commands: what MLflow fails with becomes one line that says what to do.

@@ -1,23 +1,24 @@
 """What people feed a model: images that it takes, or one sentence, from every model and MLflow."""
 
-import json
+import base64
 import re
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
-from mlflow.pyfunc import PyFuncModel
-from mlflow.pyfunc.scoring_server import invocations
+from PIL import Image
 
 from stages.data.errors import UserError
 from stages.models.baseline import LeastSquaresClassifier
 from stages.models.images import checked_images
 from stages.models.loading import load_model
+from stages.models.photo_predictions import predictions_of
 from stages.models.storage import Classifier, save_model
-from stages.tracking.served_model import ServedModel, signature_of
+from stages.tracking.served_model import ServedModel
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 WRONG = {
@@ -56,32 +57,67 @@ def test_what_is_no_batch_of_images_is_told_in_one_sentence(
             ask(images)
         assert todo in str(told.value)
         assert "allowed: an array uint8 [n, 32, 32, 3]" in str(told.value)
-    with pytest.raises(MlflowException) as refused:
+    with pytest.raises(MlflowException, match="allowed: ") as refused:
         ServedModel(model).predict({"images": images})
-    assert refused.value.message == str(told.value)
     assert refused.value.get_http_status_code() == 400
-
-
-def test_numbers_in_0_to_1_that_mlflow_has_cut_to_whole_ones_are_refused(model: Classifier) -> None:
-    """A signature of uint8 has its server do so with JSON, and the answer would be a wrong one."""
-    served = PyFuncModel(Model(signature=signature_of(2)), ServedModel(model))
-    request = json.dumps({"inputs": {"images": (IMAGES / 255).tolist()}})
-    with pytest.raises(MlflowException, match="no value is above 1") as refused:
-        invocations(request, "application/json", served, signature_of(2).inputs)
-    assert refused.value.get_http_status_code() == 400
-    whole = json.dumps({"inputs": {"images": IMAGES.tolist()}})
-    answer = invocations(whole, "application/json", served, signature_of(2).inputs)
-    assert answer.status == 200
-    predictions = json.loads(answer.response)["predictions"]
-    np.testing.assert_allclose(predictions, model.predict(IMAGES))
+    assert "\n" not in refused.value.message
 
 
 def test_images_as_they_should_be_are_passed_on_unchanged(model: Classifier) -> None:
     assert checked_images(IMAGES, 32) is IMAGES
     assert model.predict(IMAGES).shape == (3, 2)
-    np.testing.assert_array_equal(
-        ServedModel(model).predict({"images": IMAGES}), model.predict(IMAGES)
+
+
+def test_a_served_model_takes_photos_as_tables_lists_and_base64_and_says_what_predict_does(
+    model: Classifier,
+) -> None:
+    files = [BytesIO() for _ in IMAGES]
+    for image, file in zip(IMAGES, files, strict=True):
+        Image.fromarray(image).save(file, "PNG")
+    contents = [file.getvalue() for file in files]
+    expected = [said.row for said in predictions_of(model, IMAGES)]
+    served = ServedModel(model)
+    for given in (
+        pd.DataFrame({"image": contents}),
+        {"image": contents},
+        contents,
+        [bytearray(each) for each in contents],
+        [base64.b64encode(each).decode() for each in contents],
+    ):
+        assert served.predict(given).to_dict("records") == expected
+    assert served.predict(contents[0]).to_dict("records")[0].keys() == expected[0].keys()
+    many = served.predict(contents * 50)  # more than are held at once
+    assert many["prediction"].tolist() == [row["prediction"] for row in expected] * 50
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"photos": IMAGES}, "there is no column `image`, but photos; allowed: a column `image`"),
+        (None, "a NoneType is not allowed; allowed: a column `image`"),
+        ([], "there is no photo; allowed: a column `image`"),
+        (IMAGES, "image 0 is a ndarray; allowed: the bytes of a photo's file"),
+        ([b"hello"], "image 0 is no photo of a format that is known"),
+        ([None], "image 0 is a NoneType; allowed: the bytes of a photo's file"),
+    ],
+)
+def test_what_are_no_photos_a_served_model_refuses_in_one_sentence(
+    model: Classifier, given: object, said: str
+) -> None:
+    with pytest.raises(MlflowException) as refused:
+        ServedModel(model).predict(given)
+    assert refused.value.message.startswith(said)
+    assert refused.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0.6, True), (0.9, False), (None, False)])
+def test_a_prediction_is_sure_from_the_models_own_limit_on(
+    *, limit: float | None, expected: bool
+) -> None:
+    classifier = LeastSquaresClassifier(
+        ["car", "truck"], np.zeros((1024, 2)), np.array([0.5, -0.5]), 32, sure_from=limit
     )
-    np.testing.assert_array_equal(ServedModel(model).predict(IMAGES), model.predict(IMAGES))
-    with pytest.raises(MlflowException, match=r"^images: a NoneType"):
-        ServedModel(model).predict({"photos": IMAGES})
+    (said,) = predictions_of(classifier, IMAGES[:1])
+    assert (said.prediction, said.sure) == ("car", expected)
+    assert said.shown == ("car" if expected else "not sure")
+    assert said.probability == max(said.probabilities.values())

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+from PIL import Image
 
 from stages.models.loading import load_model
 from stages.workflow.pipeline import md5_of_json
@@ -143,10 +145,13 @@ def test_a_logged_model_answers_as_the_file_does(
     (model,) = [each for each in logged if each.source_run_id == runs[stage].info.run_id]
     served = mlflow.pyfunc.load_model(model.model_uri)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    path = finished_project.folder / f"data/models/{TRAINING[stage]}.npz"
-    np.testing.assert_allclose(
-        served.predict({"images": images}), load_model(path).predict(images), rtol=1e-5
-    )
+    files = [BytesIO() for _ in images]
+    for image, file in zip(images, files, strict=True):
+        Image.fromarray(image).save(file, "PNG")
+    model = load_model(finished_project.folder / f"data/models/{TRAINING[stage]}.npz")
+    said = served.predict({"image": [file.getvalue() for file in files]})
+    columns = [f"probability_{name}" for name in model.classes]
+    np.testing.assert_allclose(said[columns], model.predict(images), rtol=1e-5)
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -179,6 +184,51 @@ def test_a_model_of_an_old_revision_is_logged_with_its_code_and_only_if_that_loa
     assert (kept / "code/stages/models/loading.py").read_text().endswith("# of old\n")
     # Versions of libraries are those of the revision, too.
     assert "numpy==2.0.0" in (kept / "requirements.txt").read_text()
+
+
+# How models were served before they took photos.
+OF_ARRAYS = """
+from pathlib import Path
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+from stages.models.loading import load_model
+
+class ServedModel:
+    def __init__(self, classifier):
+        self._classifier = classifier
+
+    def predict(self, model_input, params=None):
+        return self._classifier.predict(model_input["images"])
+
+def signature_of(n_classes):
+    images = TensorSpec(np.dtype("u1"), (-1, 32, 32, 3), "images")
+    return ModelSignature(Schema([images]), Schema([TensorSpec(np.dtype("f8"), (-1, n_classes))]))
+
+def _load_pyfunc(path):
+    return ServedModel(load_model(Path(path)))
+"""
+
+
+def test_a_model_from_before_models_took_photos_keeps_the_signature_of_its_code(
+    tiny: Project,
+) -> None:
+    library = tiny.folder / "stages"
+    library.unlink()  # a link
+    shutil.copytree(ROOT / "stages", library, ignore=shutil.ignore_patterns("__pycache__"))
+    loader = library / "tracking" / "served_model.py"
+    todays = loader.read_text()
+    loader.write_text(OF_ARRAYS)
+    tiny.commit("the library, as it was")
+    loader.write_text(todays)
+    tiny.run("python", "-m", "stages", "sync")  # with the project's own library
+    (run,) = [each for each in tiny.runs() if each.data.tags["stage"] == "train_baseline"]
+    client = mlflow.MlflowClient(f"sqlite:///{tiny.folder / 'mlflow.db'}")
+    model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    kept = Path(model.artifact_location.removeprefix("file://"))
+    signature = mlflow.models.Model.load(str(kept)).signature
+    assert signature.inputs.input_names() == ["images"]
+    assert (kept / "code/stages/tracking/served_model.py").read_text() == OF_ARRAYS
 
 
 def test_a_test_of_models_that_came_from_the_cache_still_fills_the_table(tiny: Project) -> None:

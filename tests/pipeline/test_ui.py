@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from stages.commands.ui import address_of, free_port, is_loopback
+from stages.commands.addresses import address_of, free_port, is_loopback
 from stages.data.errors import UserError
 from tests.pipeline.conftest import Project
 from tests.pipeline.faulty_server import HOST

@@ -1,0 +1,154 @@
+"""How fast the models answer: `predict` on a folder, and the server on loopback.
+
+    python -m benchmarks.answering    # about five minutes; writes answering.json
+
+`predict` is timed as a whole with one photo and with many, so that what it needs to start is known
+apart; the photos are CIFAR-10's test images as PNG. The server is asked by so many threads as there
+are cores, each with one photo or a batch of 32 in a request, for ten seconds.
+"""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+from PIL import Image
+
+from benchmarks.machine import measured_on
+from stages.data.files import read_arrays, write_json
+from stages.models.names import MODELS
+
+RESULT = Path(__file__).with_suffix(".json")
+PHOTOS = 1000
+SECONDS = 10.0  # of asking
+BATCHES = (1, 32)
+PERCENTILES = (50, 95, 99)
+ASKING = os.cpu_count() or 1
+HOST = "127.0.0.1"
+IMPORT = "import stages.models.network"
+
+
+def main() -> None:
+    """Measure, and write what was found."""
+    result: dict[str, Any] = {**measured_on(), "photos": PHOTOS, "asking_threads": ASKING}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        images = read_arrays(Path("data/prepared/test.npz"))["images"][:PHOTOS]
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(folder / f"{number:04}.png")
+        result["to_import_tensorflow"] = dict(
+            zip(("seconds", "cpu_seconds"), timed("-c", IMPORT), strict=True)
+        )
+        result["load_average_before"] = os.getloadavg()[0]
+        for name in MODELS:
+            result[name] = {"predict": of_predict(name, folder), "serve": of_server(name, folder)}
+            print(name, json.dumps(result[name]), flush=True)
+    write_json(RESULT, result)
+
+
+def timed(*arguments: str) -> tuple[float, float]:
+    """Seconds that a Python process takes, and how many of a core."""
+    began, used = time.perf_counter(), os.times()
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    now = os.times()
+    cpu = now.children_user + now.children_system - used.children_user - used.children_system
+    return time.perf_counter() - began, cpu
+
+
+def of_predict(name: str, folder: Path) -> dict[str, float]:
+    """Seconds for the first photo, and photos a second from then on.
+
+    Also what a photo takes of one core, which tells more where others use them, too.
+    """
+    command = ("-m", "stages", "predict", "--model", name)
+    (one, cpu_of_one), (many, cpu_of_many) = (
+        timed(*command, str(path)) for path in (folder / "0000.png", folder)
+    )
+    return {
+        "seconds_for_one": one,
+        "cpu_seconds_for_one": cpu_of_one,
+        "photos_a_second": (PHOTOS - 1) / (many - one),
+        "cpu_ms_a_photo": 1000 * (cpu_of_many - cpu_of_one) / (PHOTOS - 1),
+    }
+
+
+def of_server(name: str, folder: Path) -> dict[str, dict[str, float]]:
+    """By the size of a batch: photos a second, and milliseconds that a request takes."""
+    contents = [base64.b64encode(path.read_bytes()).decode() for path in folder.iterdir()]
+    with server_of(name) as address:
+        return {f"batch_{size}": asked(address, contents[:size]) for size in BATCHES}
+
+
+@contextmanager
+def server_of(name: str) -> Iterator[str]:
+    """A server of a model, in a process of its own, and its address."""
+    with socket.create_server((HOST, 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "stages", "serve", "--model", name, "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        if process.stdout is None or not process.stdout.readline():
+            sys.exit(f"the server of {name} did not start")
+        yield f"http://{HOST}:{port}"
+        process.send_signal(signal.SIGINT)
+
+
+def asked(address: str, contents: list[str]) -> dict[str, float]:
+    """Ask for some seconds, by several threads, after a few requests that do not count."""
+    body = json.dumps({"inputs": {"image": contents}}).encode()
+    took: list[float] = []
+
+    def ask(session: requests.Session) -> float:
+        began = time.perf_counter()
+        headers = {"Content-Type": "application/json"}
+        answer = session.post(f"{address}/invocations", body, headers=headers, timeout=120)
+        answer.raise_for_status()
+        return time.perf_counter() - began
+
+    def go_on() -> None:
+        with requests.Session() as session:
+            while time.perf_counter() < until:
+                took.append(ask(session))
+
+    with requests.Session() as session:
+        wait_for(address)
+        for _ in range(3):
+            ask(session)
+    began = time.perf_counter()
+    until = began + SECONDS
+    threads = [threading.Thread(target=go_on) for _ in range(ASKING)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - began
+    values = np.percentile(np.array(took) * 1000, PERCENTILES).tolist()
+    of_requests = {f"p{p}_ms": ms for p, ms in zip(PERCENTILES, values, strict=True)}
+    return {"photos_a_second": len(took) * len(contents) / seconds, **of_requests}
+
+
+def wait_for(address: str) -> None:
+    """Until the server listens."""
+    for _ in range(300):
+        try:
+            requests.get(f"{address}/ping", timeout=5)
+        except requests.ConnectionError:
+            time.sleep(0.1)
+        else:
+            return
+    sys.exit(f"{address}: does not answer")
+
+
+if __name__ == "__main__":
+    main()
