@@ -10,7 +10,6 @@ from pathlib import Path
 from stages.data.errors import UserError
 
 README, ON_THE_GATE = Path("README.md"), Path("docs/compare.md")
-ON_OWN_PHOTOS = Path("docs/own_photos.md")
 NEXT = """\
 Compare the runs in the browser: make ui
 Try a change: source .venv/bin/activate && dvc exp run -S cnn.default.epochs=5
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-readme",
         action="store_true",
-        help=f"write the tables of {README}, {ON_THE_GATE} and {ON_OWN_PHOTOS} instead",
+        help=f"write the tables of {README} and {ON_THE_GATE} instead",
     )
 
 
@@ -57,7 +56,6 @@ def pages_with_tables() -> dict[Path, str]:
     from stages.results.measurements import Measurements
     from stages.results.report_tables import (
         gate_table,
-        own_photos_table,
         results_table,
         seeds_table,
         times_table,
@@ -69,7 +67,6 @@ def pages_with_tables() -> dict[Path, str]:
         "seeds": (README, seeds_table(measured)),
         "times": (README, times_table()),
         "gate": (ON_THE_GATE, gate_table()),
-        "own photos": (ON_OWN_PHOTOS, own_photos_table()),
     }
     pages = {path: path.read_text(encoding="utf-8") for path, _ in tables.values()}
     for name, (path, shown) in tables.items():

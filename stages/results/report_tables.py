@@ -33,7 +33,6 @@ from stages.tracking.receipts import find_receipts
 
 TIMES = Path("benchmarks/time_to_accuracy.json")
 GATE = Path("benchmarks/gate.json")
-OWN_PHOTOS = Path("benchmarks/own_photos.json")
 SHOWN_ISSUES = 20
 UNCHANGED = "unchanged"  # the test images as they are, in the measures of robustness
 COUNT_TITLES = ("both right", "only the first", "only the second", "both wrong")
@@ -132,28 +131,6 @@ def gate_table() -> Table:
     rows = [[each["what"], each["outcome"]] for each in content["rows"]]
     caption = f"What the gate does {_measured_at(content)}"
     return Table(caption, ["change", "at the gate"], rows, words=(1,))
-
-
-def own_photos_table() -> Table:
-    """What many photos of one's own cost, an image, and how much memory.
-
-    Raises:
-        UserError: the file of the benchmark is missing or damaged.
-    """
-    content = read_json(OWN_PHOTOS)
-    rows = [
-        [
-            f"{row['photos']:,}",
-            *(
-                f"{row[part][key]:,}{unit}"
-                for part in ("prepare", "features")
-                for key, unit in (("milliseconds_an_image", " ms"), ("memory_mib", " MiB"))
-            ),
-        ]
-        for row in content["rows"]
-    ]
-    header = ["photos", "prepare, an image", "memory", "frozen features, an image", "memory"]
-    return Table(f"What more photos cost {_measured_at(content)}", header, rows)
 
 
 def _measured_at(content: Mapping[str, Any]) -> str:

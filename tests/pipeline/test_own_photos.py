@@ -84,7 +84,9 @@ def odd_photos(clone: MakeClone) -> Iterator[Project]:
         *("data.source=folder", "data.folder=photos", "data.classes=all"),
         *("data.group_pattern=(van\\d+)_", "data.limit_per_class=null", "data.photo_size=64"),
         *("data.image_size=40", "data.class_weights=balanced", "data.validation_fraction=0.25"),
-        "evaluation.robustness_images=10",
+        # As docs/own_photos.md says for few photos.
+        *("mobilenet.weight_averaging=0.0", "mobilenet.batch_size=16", "mobilenet.head_epochs=10"),
+        *("evaluation.robustness_images=10", "baseline.ridge=100.0"),
     )
     return project
 
