@@ -28,7 +28,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help setup repro results plots compare champion reproduced test lint workflows stale smoke \
-  photos hooks sync ui serve report seeds benchmark pictures lock readme
+  photos hooks sync ui serve demo report seeds benchmark pictures lock readme
 
 # Of which Python .venv is, or is asked to be, and where. An environment that was made elsewhere, as
 # one that was moved or copied with its folder, is made anew.
@@ -101,6 +101,10 @@ ui: $(INSTALLED) ## sync, print links to MLflow's pages, and serve them at http:
 serve: $(INSTALLED) ## serve the champion, or another MODEL, at http://127.0.0.1:5001 (docs/serve.md)
 	@$(BIN)/python -m stages serve $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT)) \
 	  $(if $(HOST),--host $(HOST))
+
+# make demo PORT=8080 HOST=0.0.0.0
+demo: $(INSTALLED) ## show photos to the models, on a page at http://127.0.0.1:5002 (docs/demo.md)
+	@$(BIN)/python -m stages demo $(if $(PORT),--port $(PORT)) $(if $(HOST),--host $(HOST))
 
 report: $(INSTALLED) ## write report/report.html and docs/model_card.md from the files that are there
 	@$(BIN)/python -m stages report
