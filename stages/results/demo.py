@@ -54,12 +54,12 @@ def loaded_models() -> list[DemoModel]:
     Raises:
         UserError: none is there.
     """
-    found = []
+    found, missing = [], []
     for name in MODELS:
         try:
             classifier, known = wanted_model(name)
         except UserError as error:
-            print(f"WARNING: {name} is left out: {error}", file=sys.stderr)
+            missing.append(f"WARNING: {name} is left out: {error}")
             continue
         side = classifier.photo_size
         predictions_of(
@@ -68,6 +68,7 @@ def loaded_models() -> list[DemoModel]:
         found.append(DemoModel(name, classifier, known["md5"], *_origin(**known)))
     if not found:
         raise UserError("there is no model to ask; `make repro` makes the three")
+    print(*missing, sep="\n", end="\n" if missing else "", file=sys.stderr)
     return found
 
 
