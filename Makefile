@@ -115,7 +115,7 @@ seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.csv
 benchmark: $(INSTALLED) ## time the networks against scripts as written by hand
 	$(BIN)/python -m benchmarks.time_to_accuracy
 
-readme: $(INSTALLED) ## write the tables of README.md and docs/compare.md from the files
+readme: $(INSTALLED) ## write the tables of README.md, docs/compare.md and docs/export.md from the files
 	$(BIN)/python -m stages results --write-readme
 
 pictures: $(INSTALLED) ## take the pictures of MLflow's pages for the README (needs Chromium)
