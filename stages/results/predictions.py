@@ -86,8 +86,10 @@ def _parsed(table: pd.DataFrame) -> Predictions:
     if len(table) < 2:
         raise ValueError("has fewer than two rows")
     if not pd.api.types.is_integer_dtype(table["index"]):
-        is_path = table["index"].astype(str).str.contains("/", regex=False)
-        _refuse(~is_path, "index: is neither a whole number nor the path of a photo")
+        index = table["index"].astype(str)
+        is_path, is_number = index.str.contains("/", regex=False), index.str.isdecimal()
+        good = is_path if is_path.any() else is_number
+        _refuse(~good, "index: is neither a whole number nor the path of a photo")
     _refuse(table["index"].duplicated(), "has an image again that is above")
     table = table.sort_values("index", kind="stable")
     actual = table["actual"].to_numpy(dtype=str)

@@ -68,7 +68,7 @@ def test_predictions_are_read_in_the_order_of_the_images() -> None:
         ("0.4,0.5", "0.9,0.5", "line 3: cnn: its probabilities are not those of a whole"),
         ("0.4,0.5", "1.2,-0.3", "line 3: cnn: its probabilities are not those of a whole"),
         ("5,dog,dog", "5,dog,cow", "line 4: cnn: 'cow' is none of cat, dog, ship"),
-        ("5,dog", "x,dog", "column index: holds something else than whole numbers"),
+        ("5,dog", "x,dog", "line 4: index: is neither a whole number nor the path of a photo"),
         ("5,dog", "3,dog", "line 4: has an image again that is above"),
         ("cat\n5", "cat\n\n5", "line 4: is cut off or not as the others"),
         ("0.4,0.5", "0.4,nan", "line 3: is cut off or not as the others"),

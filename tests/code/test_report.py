@@ -43,7 +43,14 @@ TESTED = {
     "brier": 0.1,
 }
 INTERVAL = {f"accuracy_ci_{end}": value for end, value in (("low", 0.7), ("high", 0.9))}
-CALIBRATED = {"ece": 0.0123, "adaptive_ece": 0.02, "calibration_slope": 1.5, "coverage_at_99": 0.25}
+CALIBRATED = {
+    "ece": 0.0123,
+    "adaptive_ece": 0.02,
+    "calibration_slope": 1.5,
+    "coverage_at_99": 0.25,
+    "share_sure": 0.9,
+    "accuracy_when_sure": 0.985,
+}
 
 
 def write(path: str, values: Any) -> None:
