@@ -86,6 +86,7 @@ def odd_photos(clone: MakeClone) -> Iterator[Project]:
         *("data.image_size=40", "data.class_weights=balanced", "data.validation_fraction=0.25"),
         # As docs/own_photos.md says for few photos.
         *("mobilenet.weight_averaging=0.0", "mobilenet.batch_size=16", "mobilenet.head_epochs=10"),
+        "mobilenet.epochs=6",
         *("evaluation.robustness_images=10", "baseline.ridge=100.0"),
     )
     return project
