@@ -28,7 +28,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help setup repro results plots compare champion reproduced test lint workflows stale smoke \
-  photos hooks sync ui serve report seeds benchmark pictures lock readme
+  photos hooks sync ui serve demo report seeds benchmark pictures lock readme
 
 # Of which Python .venv is, or is asked to be, and where. An environment that was made elsewhere, as
 # one that was moved or copied with its folder, is made anew.
@@ -102,6 +102,10 @@ serve: $(INSTALLED) ## serve the champion, or another MODEL, at http://127.0.0.1
 	@$(BIN)/python -m stages serve $(if $(MODEL),--model "$(MODEL)") $(if $(PORT),--port $(PORT)) \
 	  $(if $(HOST),--host $(HOST))
 
+# make demo PORT=8080 HOST=0.0.0.0
+demo: $(INSTALLED) ## show photos to the models, on a page at http://127.0.0.1:5002 (docs/demo.md)
+	@$(BIN)/python -m stages demo $(if $(PORT),--port $(PORT)) $(if $(HOST),--host $(HOST))
+
 report: $(INSTALLED) ## write report/report.html and docs/model_card.md from the files that are there
 	@$(BIN)/python -m stages report
 
@@ -111,7 +115,7 @@ seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.csv
 benchmark: $(INSTALLED) ## time the networks against scripts as written by hand
 	$(BIN)/python -m benchmarks.time_to_accuracy
 
-readme: $(INSTALLED) ## write the tables of README.md and docs/compare.md from the files
+readme: $(INSTALLED) ## write the tables of README.md, docs/compare.md and docs/export.md from the files
 	$(BIN)/python -m stages results --write-readme
 
 pictures: $(INSTALLED) ## take the pictures of MLflow's pages for the README (needs Chromium)

@@ -10,6 +10,7 @@ from pathlib import Path
 from stages.data.errors import UserError
 
 README, ON_THE_GATE = Path("README.md"), Path("docs/compare.md")
+ON_EXPORT = Path("docs/export.md")
 NEXT = """\
 Compare the runs in the browser: make ui
 Try a change: source .venv/bin/activate && dvc exp run -S cnn.default.epochs=5
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-readme",
         action="store_true",
-        help=f"write the tables of {README} and {ON_THE_GATE} instead",
+        help=f"write the tables of {README}, {ON_THE_GATE} and {ON_EXPORT} instead",
     )
 
 
@@ -55,6 +56,7 @@ def pages_with_tables() -> dict[Path, str]:
     from stages.results.markdown import escaped, table
     from stages.results.measurements import Measurements
     from stages.results.report_tables import (
+        export_table,
         gate_table,
         results_table,
         seeds_table,
@@ -67,6 +69,7 @@ def pages_with_tables() -> dict[Path, str]:
         "seeds": (README, seeds_table(measured)),
         "times": (README, times_table()),
         "gate": (ON_THE_GATE, gate_table()),
+        "export": (ON_EXPORT, export_table()),
     }
     pages = {path: path.read_text(encoding="utf-8") for path, _ in tables.values()}
     for name, (path, shown) in tables.items():

@@ -65,7 +65,7 @@ def predictions_of(classifier: Classifier, images: np.ndarray) -> list[PhotoPred
     Raises:
         UserError: they are no such images (see `stages.models.images.checked_images`).
     """
-    with _one_at_a_time, _silence():
+    with _one_at_a_time, silence():
         probabilities = classifier.predict(images)
     sure_from = np.inf if classifier.sure_from is None else classifier.sure_from
     return [
@@ -80,7 +80,7 @@ def predictions_of(classifier: Classifier, images: np.ndarray) -> list[PhotoPred
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """A network shows the progress of its images, of which there may be many more elsewhere."""
     last_line = Progress._last_line  # noqa: SLF001  # whoever has them all is to tell
     try:

@@ -33,6 +33,7 @@ from stages.tracking.receipts import find_receipts
 
 TIMES = Path("benchmarks/time_to_accuracy.json")
 GATE = Path("benchmarks/gate.json")
+EXPORT = Path("benchmarks/export.json")
 SHOWN_ISSUES = 20
 UNCHANGED = "unchanged"  # the test images as they are, in the measures of robustness
 COUNT_TITLES = ("both right", "only the first", "only the second", "both wrong")
@@ -131,6 +132,34 @@ def gate_table() -> Table:
     rows = [[each["what"], each["outcome"]] for each in content["rows"]]
     caption = f"What the gate does {_measured_at(content)}"
     return Table(caption, ["change", "at the gate"], rows, words=(1,))
+
+
+def export_table() -> Table:
+    """The networks in other formats: how far from the original, how large, how fast.
+
+    Raises:
+        UserError: the file of the benchmark is missing or damaged.
+    """
+    content = read_json(EXPORT)
+    rows = []
+    for name, model in MODELS.items():
+        for kind, measured in content.get(name, {}).items():
+            difference = measured.get("largest_difference_in_millionths")
+            rows.append(
+                [
+                    model.title,
+                    kind,
+                    ABSENT if difference is None else f"{difference / 1e6:.1e}",
+                    ABSENT if difference is None else f"{measured['changed_classes']:,}",
+                    f"{measured['megabytes']:.2f}",
+                    f"{measured['ms_an_image']:.1f}",
+                    f"{measured['cpu_ms_an_image']:.1f}",
+                ]
+            )
+    header = ["network", "format", "largest difference of a probability", "changed classes"]
+    header += ["MB", "ms an image", "ms of a core"]
+    caption = f"Compared with the original on {content['images']:,} test images"
+    return Table(f"{caption} {_measured_at(content)}", header, rows, words=(1,))
 
 
 def _measured_at(content: Mapping[str, Any]) -> str:

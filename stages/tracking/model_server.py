@@ -7,17 +7,16 @@ in many lines, with the data in it; the guard in front of it does not.
 import json
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
 
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from stages.models.storage import Classifier
+from stages.tracking.request_body import TOO_LARGE, Message, Receive, body_of
 from stages.tracking.served_model import ServedModel, signature_of
 
-MOST_BYTES = 64 * 2**20  # of a request
 MOST_IMAGES = 1000  # in a request
 LONGEST = 300  # letters of a sentence
 MORE = "ask for the others in another request"
@@ -26,8 +25,6 @@ TYPES = (scoring_server.CONTENT_TYPE_JSON, scoring_server.CONTENT_TYPE_CSV)
 ASKED = "/invocations"
 PATHS = f"{ASKED} (POST), /ping, /health, /version"
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
@@ -49,10 +46,9 @@ def guarded(app: App) -> App:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        body = await _body(receive)
+        body = await body_of(receive)
         if body is None:
-            limit = f"{MOST_BYTES // 2**20} MiB"
-            what = f"the request has more than {limit}; allowed: up to {limit}; {MORE}"
+            what = f"the request {TOO_LARGE}; {MORE}"
             await _refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, what)
             return
         is_asked = (scope["method"], scope["path"]) == ("POST", ASKED)
@@ -62,21 +58,6 @@ def guarded(app: App) -> App:
         await _answer(app, scope, body, receive, send)
 
     return guard
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """The body of a request; None if it is too large: then it is read, and not kept."""
-    parts, length, more = [], 0, True
-    while more:
-        message = await receive()
-        part = message.get("body", b"")
-        length += len(part)
-        if length <= MOST_BYTES:
-            parts.append(part)
-        else:
-            parts.clear()
-        more = message.get("more_body", False)
-    return b"".join(parts) if length <= MOST_BYTES else None
 
 
 def _wrong_type(scope: Message) -> str:

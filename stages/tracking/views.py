@@ -115,6 +115,11 @@ def links(
     }
 
 
+def run_link(address: str, run: Run) -> str:
+    """Address of a run's page, of MLflow's pages at an address."""
+    return f"{address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+
+
 def _columns(kind: str, names: Iterable[str]) -> list[str]:
     return [f"{kind}.`{name}`" for name in names][:MOST_COLUMNS]
 
