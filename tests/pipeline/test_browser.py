@@ -124,7 +124,7 @@ def test_every_link_of_make_ui_opens_on_the_numbers_of_the_three_models(
         assert {run.data.tags["stage"] for run in runs} == set(MODEL_STAGES)
         text = text_of(page, links["the three models"], *MODEL_STAGES)
         assert "3 matching runs" in text
-        assert "data.classes" in text
+        assert "mobilenet.input_size" in text
         for split in ("train", "validation", "test"):
             for run in runs:
                 assert f"{run.data.metrics[f'{split}.accuracy']:g}" in text, (run, split)
