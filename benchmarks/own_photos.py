@@ -30,12 +30,7 @@ from stages.data.files import read_arrays
 ROOT = Path.cwd()
 RESULTS = Path("benchmarks/own_photos.json")
 COUNTS = (5_000, 50_000, 500_000)
-SETTINGS = [
-    "data.source=folder",
-    "data.folder=photos",
-    "data.classes=all",
-    "mobilenet.input_size=32",
-]
+SETTINGS = ["data.source=folder", "data.folder=photos", "data.classes=all"]
 A_FOLDER = 1000  # photos; so that no folder holds too many
 MIB = 2**20
 # The memory that is the process's own: files that are mapped can be dropped at any time.
@@ -134,7 +129,7 @@ def prepare(params: Any) -> Any:
     return work
 
 
-def features(params: Any) -> Any:
+def features(_: Any) -> Any:
     """The frozen blocks of MobileNet on the training images and their mirror images."""
     from stages.data.splits import read_split
     from stages.models.finetuning import _Inputs
@@ -145,7 +140,6 @@ def features(params: Any) -> Any:
         n_classes=2, image_size=32, input_size=32, variant="torch", dropout=0.0
     )
     frozen = cut(network, 3).frozen
-    assert params.mobilenet.input_size == 32  # noqa: S101
 
     def work() -> int:
         split = read_split("train")

@@ -210,11 +210,11 @@ def _warnings(
     warnings = []
     if problems:
         examples = [f"{path} {why}" for path, why in problems.items()]
-        warnings.append(f"{len(problems):,} files are left out: {_some(examples)}")
+        warnings.append(f"files that are left out: {len(problems):,} ({_some(examples)})")
     if long:
         warnings.append(
-            f"{len(long):,} photos are more than {LONGEST} times as long as wide, and become "
-            f"squares: {_some(long)}"
+            f"photos more than {LONGEST} times as long as wide, which become squares: "
+            f"{len(long):,} ({_some(long)})"
         )
     counts = np.bincount(listed.labels[good], minlength=len(listed.classes))
     few = [name for name, count in zip(listed.classes, counts, strict=True) if count < FEW]

@@ -76,7 +76,7 @@ def make_splits(
         The splits by their name, each in the order of the images.
 
     Raises:
-        UserError: a split would have no images of a class, or nearly none.
+        UserError: there are too few images, or a split would have none of a class.
     """
     if is_test is None:
         training, test = _cut(images, np.arange(len(images)), groups, "test_fraction", params)

@@ -82,7 +82,7 @@ def test_what_stops_is_told_in_one_line_each(folder: Path, tmp_path: Path) -> No
         path.write_text("no photo")
     text = refused(folder)
     assert "8 photos of 'bus' can be read; at least 10 are wanted" in text
-    assert re.search(r"4 files are left out: bus/\d+\.png is no photo .* and 1 more", text)
+    assert re.search(r"files that are left out: 4 \(bus/\d+\.png is no photo .* and 1 more", text)
     alone = tmp_path / "alone"
     fill(alone / "car", 12)
     assert "two or more subfolders, one a class, are wanted; it has only car" in refused(alone)

@@ -96,9 +96,9 @@ def odd_photos(clone: MakeClone) -> Iterator[Project]:
 def test_odd_photos_of_three_unbalanced_classes_go_all_the_way(odd_photos: Project) -> None:
     project = odd_photos
     told = project.run("dvc", "repro", "prepare").stderr
-    assert "WARNING: photos: 3 files are left out: " in told
+    assert "WARNING: photos: files that are left out: 3 (" in told
     assert re.search(r"cat/text\.jpg is no photo", told)
-    assert "1 photos are more than 3 times as long as wide, and become squares: boat/long" in told
+    assert "3 times as long as wide, which become squares: 1 (boat/long" in told
     assert "fewer than 50 photos of cat, red van" in told
     assert "the classes are unbalanced: 61 of boat, 15 of red van; data.class_weights" in told
     status = json.loads(project.run("dvc", "status", "--json").stdout)
