@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.data.files import read_arrays, write_csv, write_json
-from stages.data.splits import class_weights, read_split
+from stages.data.splits import class_weights, read_split, split_path
+from stages.models.checkpoints import Checkpoints
 from stages.models.finetuning import finetune
 from stages.models.storage import save_model
 from stages.statistics.classification import training_metrics
@@ -27,9 +28,12 @@ CURVES = Path("metrics/finetune_mobilenet_curves.csv")
 def main(params: "Params", report: "EpochReport") -> None:
     """Read, fine-tune, measure, write."""
     training, validation = read_split("train"), read_split("validation")
+    inputs = [split_path("train"), split_path("validation"), PRETRAINED]
+    checkpoints = Checkpoints("finetune_mobilenet", params, inputs)
     tuned = finetune(
         *(training, validation, read_arrays(PRETRAINED), params.mobilenet, report),
         class_weights(training, params.data.class_weights),
+        checkpoints,
     )
     measured = training_metrics(
         train=(training.labels, tuned.train_probabilities),
@@ -38,3 +42,4 @@ def main(params: "Params", report: "EpochReport") -> None:
     save_model(MODEL, tuned.classifier)
     write_csv(CURVES, tuned.curves)
     write_json(METRICS, measured)
+    checkpoints.remove()

@@ -1,6 +1,8 @@
 """Room for large arrays: in memory, or on disk beyond a limit."""
 
+import errno
 import math
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -31,11 +33,22 @@ def room(shape: tuple[int, ...], dtype: type) -> np.ndarray:
         return np.empty(shape, dtype)
     folder = Path("data")
     folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        _allocate(file.fileno(), n_bytes, folder)
+        return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def _allocate(file: int, n_bytes: int, folder: Path) -> None:
+    """Take the space now: a mapped file that finds the disk full later ends the process."""
     free = shutil.disk_usage(folder).free
-    if n_bytes > free:
+    try:
+        if n_bytes > free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.truncate(file, n_bytes)
+        if hasattr(os, "posix_fallocate"):  # not on a Mac
+            os.posix_fallocate(file, 0, n_bytes)
+    except OSError as error:
         raise UserError(
             f"{folder.resolve()}: {n_bytes / GIB:.1f} GiB are needed for a while and "
             f"{free / GIB:.1f} are free; free space, or use fewer or smaller images"
-        )
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, dtype, "w+", shape=shape)
+        ) from error

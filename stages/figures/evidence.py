@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from stages.figures.photos import PHOTO, _overlay, _show
+from stages.figures.photos import PHOTO, overlay, show
 from stages.figures.style import styled
 
 
@@ -18,6 +18,6 @@ def evidence_picture(photo: np.ndarray, evidence: np.ndarray) -> Figure:
     figure = Figure((PHOTO, PHOTO))
     axis = figure.add_axes((0, 0, 1, 1), xlim=(0, PHOTO), ylim=(PHOTO, 0))
     axis.set_axis_off()
-    _show(axis, photo.mean(axis=2), (0, 0), cmap="gray", vmin=0, vmax=255)
-    _overlay(axis, evidence, (0, 0), float(np.abs(evidence).max()) or 1.0)
+    show(axis, photo.mean(axis=2), (0, 0), cmap="gray", vmin=0, vmax=255)
+    overlay(axis, evidence, (0, 0), float(np.abs(evidence).max()) or 1.0)
     return figure

@@ -51,7 +51,7 @@ def captioned_grid(
     """
     figure, axis, places = _grid(captions, title, columns, PHOTO)
     for image, place in zip(images, places, strict=True):
-        _show(axis, image, place)
+        show(axis, image, place)
     return figure
 
 
@@ -80,9 +80,9 @@ def evidence_grid(
     figure, axis, places = _grid(captions, title, PAIRS_IN_A_ROW, beside + PHOTO, below=0.62)
     limit = float(np.abs(maps).max(initial=0.0)) or 1.0
     for image, evidence, (left, top) in zip(images, maps, places, strict=True):
-        _show(axis, image, (left, top))
-        _show(axis, image.mean(axis=2), (left + beside, top), cmap="gray", vmin=0, vmax=255)
-        _overlay(axis, evidence, (left + beside, top), limit)
+        show(axis, image, (left, top))
+        show(axis, image.mean(axis=2), (left + beside, top), cmap="gray", vmin=0, vmax=255)
+        overlay(axis, evidence, (left + beside, top), limit)
     _color_bar(figure, limit, names)
     return figure
 
@@ -141,7 +141,7 @@ def _canvas(title: str, width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def _show(
+def show(
     axis: Axes, image: np.ndarray, place: tuple[float, float], side: float = PHOTO, **colors: Any
 ) -> None:
     """Draw an image as a square of so many inches; `place` is its left and top."""
@@ -150,12 +150,12 @@ def _show(
     axis.imshow(image, interpolation="nearest", extent=extent, aspect="auto", **colors)
 
 
-def _overlay(axis: Axes, evidence: np.ndarray, place: tuple[float, float], limit: float) -> None:
+def overlay(axis: Axes, evidence: np.ndarray, place: tuple[float, float], limit: float) -> None:
     """The evidence, enlarged, and lines around what is half the limit or more."""
     dots = round(PHOTO * DOTS_PER_INCH)
     factors = [dots / size for size in evidence.shape]
     smooth = zoom(evidence.astype(float), factors, order=3, mode="nearest", grid_mode=True)
-    _show(axis, smooth, place, cmap=EVIDENCE, norm=CenteredNorm(halfrange=limit))
+    show(axis, smooth, place, cmap=EVIDENCE, norm=CenteredNorm(halfrange=limit))
     middles = (np.arange(dots) + 0.5) * PHOTO / dots
     for level, dashes in ((limit / 2, "solid"), (-limit / 2, "dashed")):
         if smooth.min() < level < smooth.max():
@@ -202,5 +202,5 @@ def image_grid(
         top = number * cell
         axis.text(beside - 0.1, top + side / 2, label, ha="right", va="center")
         for column, picture in enumerate(row):
-            _show(axis, picture, (beside + column * cell, top), side, cmap="gray")
+            show(axis, picture, (beside + column * cell, top), side, cmap="gray")
     return figure

@@ -12,6 +12,7 @@ import pandas as pd
 from stages.data.resizing import resized
 from stages.data.splits import Split
 from stages.models.calibration import calibration
+from stages.models.checkpoints import Checkpoints
 from stages.models.network import (
     NetworkClassifier,
     keras,
@@ -89,6 +90,7 @@ def train_cnn(
     *,
     image_size: int,
     class_weights: np.ndarray | None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[NetworkClassifier, pd.DataFrame]:
     """Train the network.
 
@@ -101,6 +103,7 @@ def train_cnn(
         report: called after each epoch.
         image_size: side in pixels at which it sees the images.
         class_weights: float64 [classes], how much an image of each counts; None for one each.
+        checkpoints: of the training, if it is to go on where it was interrupted.
 
     Returns:
         The classifier and its learning curves (see `training.train`).
@@ -121,7 +124,11 @@ def train_cnn(
         resized(validation.images, image_size),
         targets(validation.labels, len(classes)),
     )
-    curves = train(network, batches, measured_on, recipe, report, class_weights=class_weights)
+    curves = train(
+        *(network, batches, measured_on, recipe, report),
+        class_weights=class_weights,
+        checkpoints=checkpoints,
+    )
     classifier = NetworkClassifier(
         "cnn", classes, settings, network, recipe.average_with_mirror, training.photo_size
     )

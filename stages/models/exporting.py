@@ -174,13 +174,13 @@ def opened(path: Path, name: str) -> Run:
         session = onnxruntime.InferenceSession(path)
         given = session.get_inputs()[0].name
         return lambda images: np.asarray(session.run(None, {given: images})[0])
-    from stages.models.network import _quiet, tf
+    from stages.models.network import quiet, tf
 
     if name == "saved_model":
         loaded = tf.saved_model.load(str(path))
         return lambda images: np.asarray(loaded.serve(images))
     # It tells that TensorFlow will leave it to a package of its own, and how it computes.
-    with _quiet(), warnings.catch_warnings(action="ignore"):
+    with quiet(), warnings.catch_warnings(action="ignore"):
         interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()

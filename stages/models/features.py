@@ -33,6 +33,11 @@ def pooled_features(
     return predict_in_batches(convolutions, images, progress="pretrained features")
 
 
+def last_convolution(network: keras.Model) -> keras.Model:
+    """The part of a network, made by `build_mobilenet`, that gives the maps of `feature_maps`."""
+    return keras.Model(network.input, network.get_layer(POOL).input)
+
+
 def feature_maps(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """What the last convolution says of each part of an image.
 
@@ -44,8 +49,7 @@ def feature_maps(network: keras.Model, images: np.ndarray) -> np.ndarray:
         float32 [n, height, width, 1280]. The mean over height and width are the features from which
         the head makes its logits.
     """
-    last = network.get_layer(POOL).input
-    return predict_in_batches(keras.Model(network.input, last), images)
+    return predict_in_batches(last_convolution(network), images)
 
 
 def evidence(network: keras.Model, maps: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from stages.data.splits import Split
 from stages.models.calibration import calibration
+from stages.models.checkpoints import Checkpoints
 from stages.models.mobilenet import build_pretrained, cut
 from stages.models.network import (
     NetworkClassifier,
@@ -79,6 +80,7 @@ def finetune(
     params: "MobilenetParams",
     report: EpochReport,
     class_weights: np.ndarray | None,
+    checkpoints: Checkpoints | None = None,
 ) -> FineTuned:
     """Fine-tune the pretrained network.
 
@@ -90,6 +92,7 @@ def finetune(
         params: settings.
         report: called after each epoch.
         class_weights: float64 [classes], how much an image of each counts; None for one each.
+        checkpoints: of both phases, if they are to go on where they were interrupted.
 
     Raises:
         UserError: the disk has no room for the outputs of the frozen blocks.
@@ -122,11 +125,14 @@ def finetune(
         )
         pooled, pooled_validation = (each.through(parts.upper) for each in (learn_from, measure_on))
         curves.append(
-            _train(parts.head, pooled, pooled_validation, head_params, report, class_weights)
+            _train(
+                *(parts.head, pooled, pooled_validation, head_params, report),
+                *(class_weights, checkpoints),
+            )
         )
     curves.append(
         _train(
-            *(parts.trainable, learn_from, measure_on, params, report, class_weights),
+            *(parts.trainable, learn_from, measure_on, params, report, class_weights, checkpoints),
             epochs_before=params.head_epochs,
         )
     )
@@ -152,6 +158,7 @@ def _train(
     params: "MobilenetParams",
     report: EpochReport,
     class_weights: np.ndarray | None,
+    checkpoints: Checkpoints | None,
     *,
     epochs_before: int = 0,
 ) -> pd.DataFrame:
@@ -170,6 +177,7 @@ def _train(
         *(part, batches, validation, params, report),
         class_weights=class_weights,
         epochs_before=epochs_before,
+        checkpoints=checkpoints,
     )
 
 

@@ -19,7 +19,7 @@ from stages.models.temperature import probabilities
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what C++ code writes to file descriptor 2, and show it only if the block fails."""
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as kept:
@@ -39,7 +39,7 @@ def _quiet() -> Iterator[None]:
 # training would not repeat bit for bit. TensorFlow tells of GPUs before it reads its log level.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-with _quiet():
+with quiet():
     import keras
     import tensorflow as tf
     from keras import layers

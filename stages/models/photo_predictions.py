@@ -1,14 +1,11 @@
 """What a model says of photos, in words: the class, its probability, and whether that is enough."""
 
-import contextlib
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
-from io import StringIO
 
 import numpy as np
 
-from stages.data.progress import Progress
+from stages.data.progress import untold
 from stages.models.storage import Classifier
 
 NOT_SURE = "not sure"
@@ -65,7 +62,7 @@ def predictions_of(classifier: Classifier, images: np.ndarray) -> list[PhotoPred
     Raises:
         UserError: they are no such images (see `stages.models.images.checked_images`).
     """
-    with _one_at_a_time, silence():
+    with _one_at_a_time, untold():
         probabilities = classifier.predict(images)
     sure_from = np.inf if classifier.sure_from is None else classifier.sure_from
     return [
@@ -77,14 +74,3 @@ def predictions_of(classifier: Classifier, images: np.ndarray) -> list[PhotoPred
         )
         for row in probabilities
     ]
-
-
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """A network shows the progress of its images, of which there may be many more elsewhere."""
-    last_line = Progress._last_line  # noqa: SLF001  # whoever has them all is to tell
-    try:
-        with contextlib.redirect_stderr(StringIO()):
-            yield
-    finally:
-        Progress._last_line = last_line  # noqa: SLF001

@@ -1,6 +1,7 @@
 """How both networks are trained: targets, loss, optimizer, batches, epochs."""
 
 import math
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pandas as pd
 
 from stages.data.errors import UserError
 from stages.data.progress import Progress
+from stages.models.checkpoints import Checkpoints, State
 from stages.models.network import keras, output_units, tf
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 EpochReport = Callable[[int, dict[str, float]], None]
 SGD_MOMENTUM = 0.9
+AVERAGED_TIMES = 5  # a training has so many times the steps that its average of the weights spans
 
 
 def targets(labels: np.ndarray, n_classes: int) -> np.ndarray:
@@ -29,7 +32,7 @@ def targets(labels: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 class Batches:
-    """Batches in a new order each epoch, each drawn and augmented from one seeded generator."""
+    """Batches in a new order each epoch, each drawn and augmented from one seeded `generator`."""
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class Batches:
         self._select = select
         self._targets = targets
         self._batch_size = batch_size
-        self._generator = np.random.default_rng(seed)
+        self.generator = np.random.default_rng(seed)
         self._order = np.arange(len(targets))
 
     def __len__(self) -> int:
@@ -59,9 +62,9 @@ class Batches:
     def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets of a step, to be called for each step in turn; 0 begins an epoch."""
         if step == 0:
-            self._order = self._generator.permutation(len(self._targets))
+            self._order = self.generator.permutation(len(self._targets))
         chosen = self._order[step * self._batch_size : (step + 1) * self._batch_size]
-        return self._select(chosen, self._generator), self._targets[chosen]
+        return self._select(chosen, self.generator), self._targets[chosen]
 
     def as_dataset(self) -> tf.data.Dataset:
         """The batches in the form that Keras takes, an epoch each time it is gone through.
@@ -109,7 +112,9 @@ def compile_network(network: keras.Model, settings: "TrainingParams", steps: int
 def _optimizer(settings: "TrainingParams", steps: int) -> keras.optimizers.Optimizer:
     arguments = {"weight_decay": settings.weight_decay or None}
     if settings.weight_averaging:
-        arguments |= {"use_ema": True, "ema_momentum": settings.weight_averaging}
+        # A long average of few steps would still hold most of the first weights.
+        momentum = min(settings.weight_averaging, max(1 - AVERAGED_TIMES / steps, 0.0))
+        arguments |= {"use_ema": True, "ema_momentum": momentum}
     rate = _learning_rate(settings, steps)
     match settings.optimizer:
         case "rmsprop":
@@ -146,6 +151,7 @@ def train(
     *,
     class_weights: np.ndarray | None = None,
     epochs_before: int = 0,
+    checkpoints: Checkpoints | None = None,
 ) -> pd.DataFrame:
     """Train a compiled network; with weight averaging it ends with the averaged weights.
 
@@ -157,6 +163,7 @@ def train(
         report: called after each epoch with its number from 1 and its measures.
         class_weights: float64 [classes], how much an image of each counts; None for one each.
         epochs_before: epochs of an earlier phase, from which the numbers go on.
+        checkpoints: from which it goes on, and to which it writes after each epoch, if any.
 
     Returns:
         A row an epoch: epoch, train_loss and train_accuracy (as trained, with augmentation and
@@ -165,7 +172,12 @@ def train(
     Raises:
         UserError: the loss became infinite or not a number.
     """
+    done = checkpoints.read(network) if checkpoints else None
     rows: list[dict[str, float]] = []
+
+    def tell(row: dict[str, float]) -> None:
+        rows.append(row)
+        report(int(row["epoch"]), {name: row[name] for name in row if name != "epoch"})
 
     def record(epoch: int, logs: dict[str, float]) -> None:
         measures = {
@@ -180,12 +192,19 @@ def train(
                 f"the training diverged: in epoch {number} {broken[0]} is {measures[broken[0]]}; "
                 f"lower the learning rate of this stage in params.yaml, {settings.learning_rate}"
             )
-        rows.append({"epoch": number, **measures})
         progress.clear()
-        report(number, measures)
+        tell({"epoch": number, **measures})
+        if checkpoints:
+            checkpoints.write(network, State(rows, batches.generator.bit_generator.state))
 
-    steps = len(batches) * settings.epochs
-    with closing(Progress("training", steps, "batches")) as progress:
+    if done:
+        batches.generator.bit_generator.state = done.generator
+        told = f"{network.name} goes on after {len(done.epochs)} of {settings.epochs} epochs"
+        print(f"{told}, as it was interrupted", file=sys.stderr)
+        for row in done.epochs:
+            tell(row)
+    remaining = (settings.epochs - len(rows)) * len(batches)
+    with closing(Progress("training", remaining, "batches")) as progress:
         callbacks = [
             keras.callbacks.LambdaCallback(
                 on_epoch_end=record, on_train_batch_end=lambda _batch, **_logs: progress.update(1)
@@ -196,6 +215,7 @@ def train(
         network.fit(
             batches.as_dataset(),
             epochs=settings.epochs,
+            initial_epoch=len(rows),
             validation_data=validation,
             validation_batch_size=250,
             class_weight=None if class_weights is None else dict(enumerate(class_weights)),

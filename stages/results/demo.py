@@ -11,8 +11,9 @@ from PIL import Image
 
 from stages.data.errors import UserError
 from stages.data.photos import read_photo
+from stages.data.progress import untold
 from stages.models.names import MODELS
-from stages.models.photo_predictions import PhotoPrediction, predictions_of, silence
+from stages.models.photo_predictions import PhotoPrediction, predictions_of
 from stages.models.storage import Classifier
 from stages.tracking import environment, tags
 from stages.tracking.views import run_link
@@ -134,13 +135,11 @@ class _EvidenceMaps:
 
     def __init__(self, classifier: Any) -> None:
         """Make the part of the network once: that takes longer than a photo."""
-        from stages.models.mobilenet import POOL
-        from stages.models.network import keras
+        from stages.models.features import last_convolution
 
         self._classes, self._network = classifier.classes, classifier.network
         self.photo_size = classifier.photo_size
-        last = self._network.get_layer(POOL).input
-        self._maps = keras.Model(self._network.input, last)
+        self._maps = last_convolution(self._network)
         self._of(np.zeros((self.photo_size, self.photo_size, 3), np.uint8), 0)
 
     def told(self, photo: np.ndarray, said: PhotoPrediction) -> dict[str, Any]:
@@ -161,7 +160,7 @@ class _EvidenceMaps:
         from stages.models.features import evidence
         from stages.models.network import predict_in_batches
 
-        with silence():
+        with untold():
             maps = predict_in_batches(self._maps, photo[None])
         of_class: np.ndarray = evidence(self._network, maps, np.array([label]))[0]
         return of_class

@@ -273,7 +273,7 @@ def test_averaging_keeps_the_moving_average_of_the_weights_of_each_step() -> Non
     make_repeatable(0)
     network = build_cnn(**SETTINGS)
     batches = Batches(lambda chosen, _: split.images[chosen], targets(split.labels, 2), 8, 0)
-    compile_network(network, settings, 5)
+    compile_network(network, settings, 100)  # of fewer steps the average would be shorter
     seen: list[dict[str, np.ndarray]] = []  # a step is an epoch here
     goal = (split.images, targets(split.labels, 2))
     train(network, batches, goal, settings, lambda *_: seen.append(named_weights(network)))
@@ -284,6 +284,15 @@ def test_averaging_keeps_the_moving_average_of_the_weights_of_each_step() -> Non
             average = momentum * average + (1 - momentum) * step[path]
         np.testing.assert_allclose(kept[path], average, rtol=0, atol=2e-6)
         assert np.abs(kept[path] - last).max() > 1e-4, path
+
+
+@pytest.mark.parametrize(("steps", "momentum"), [(1000, 0.99), (100, 0.95), (3, 0.0)])
+def test_the_average_spans_no_more_than_a_fifth_of_the_training(
+    steps: int, momentum: float
+) -> None:
+    network = lecture_network()
+    compile_network(network, recipe(weight_averaging=0.99), steps)
+    assert network.optimizer.ema_momentum == pytest.approx(momentum)
 
 
 def rates(steps: int, **changes: Any) -> list[float]:
@@ -357,10 +366,10 @@ def test_loading_tensorflow_says_nothing_unless_it_fails() -> None:
     code = """if True:
         import contextlib, os
         from stages.models import network
-        with contextlib.suppress(ImportError), network._quiet():
+        with contextlib.suppress(ImportError), network.quiet():
             os.write(2, b"no such library")
             raise ImportError
-        with network._quiet():
+        with network.quiet():
             os.write(2, b"all is well")
     """
     finished = subprocess.run(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from stages.data import progress
-from stages.data.progress import Progress
+from stages.data.progress import Progress, untold
 
 
 @pytest.fixture
@@ -36,6 +36,25 @@ def test_without_a_terminal_there_is_a_line_every_30_seconds(
         "second part: 1,000 of 5,000 images",
         "second part: 4,000 of 5,000 images",
     ]
+
+
+def test_work_within_work_and_what_a_server_does_say_nothing(
+    work: Callable[[Progress], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outer = Progress("predict", 5000, "photos")
+    for _ in range(4):
+        inner = Progress("cnn", 1000, "images")
+        for _ in range(10):
+            work(inner)
+        inner.close()
+        outer.update(1000)
+    outer.close()
+    assert capsys.readouterr().err.splitlines() == ["predict: 3,000 of 5,000 photos"]
+    with untold():
+        shown = Progress("cnn", 5000, "images")
+        for _ in range(50):
+            work(shown)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_line_of_another_kind_counts_as_one(
