@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCK := requirements.lock
+SCALED := $(VENV)/.scaled
+SCALE_LOCK := requirements.scale.lock
 LIBRARIES := libraries.yaml
 # From the command line alone: some shells have a HOST of their own, and pages would go to others.
 BASE :=
@@ -28,7 +30,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help setup repro results plots compare champion reproduced test lint workflows stale smoke \
-  photos hooks sync ui serve demo report seeds benchmark pictures lock readme
+  photos hooks scale test-scale sync ui serve demo report seeds benchmark pictures lock readme
 
 # Of which Python .venv is, or is asked to be, and where. An environment that was made elsewhere, as
 # one that was moved or copied with its folder, is made anew.
@@ -39,7 +41,7 @@ ifneq ($(shell $(ASKED) -ISc '$(STATE)' 2> /dev/null),$(shell cat $(INSTALLED) 2
 endif
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## make the virtual environment from the lock file
 
@@ -67,6 +69,11 @@ champion: $(INSTALLED) ## propose a result as the champion in MLflow's registry;
 
 test: $(INSTALLED) ## run all tests: code, data, pipeline
 	PYTHONUTF8=1 $(BIN)/pytest
+
+scale: $(SCALED) ## add the packages for search, Ray, S3 and Spark (docs/scale.md)
+
+test-scale: $(SCALED) ## add them, and run their tests
+	PYTHONUTF8=1 $(BIN)/pytest tests/scale
 
 lint: $(INSTALLED) ## check style, types and which room imports which
 	$(BIN)/ruff check .
@@ -121,10 +128,14 @@ readme: $(INSTALLED) ## write the tables of README.md, docs/compare.md and docs/
 pictures: $(INSTALLED) ## take the pictures of MLflow's pages for the README (needs Chromium)
 	PICTURES=docs/pictures $(BIN)/pytest --numprocesses 0 tests/pipeline/test_browser.py
 
-lock: $(INSTALLED) ## renew the lock file of all packages
-	$(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header --upgrade --quiet --group dev pyproject.toml \
-	  --output-file $(LOCK)
+# All packages go together; those that only the extras need are in a file of their own.
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest \
+  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --quiet pyproject.toml
+lock: $(INSTALLED) ## renew the lock files of all packages
+	$(COMPILE) --group dev --group scale --all-extras --output-file $(VENV)/all.lock
+	$(COMPILE) --group dev --constraint $(VENV)/all.lock --output-file $(LOCK)
+	awk 'NR == FNR { in_base[$$0] = 1; next } /^[^ ]/ { is_new = !in_base[$$0] } is_new' \
+	  $(LOCK) $(VENV)/all.lock > $(SCALE_LOCK)
 	$(MAKE) $(LIBRARIES)
 
 # One version of each on every Python (--fork-strategy fewest): results do not depend on it.
@@ -132,6 +143,10 @@ $(LIBRARIES): $(LOCK)
 	@{ echo "# Libraries whose versions change results; written by \`make lock\` from $(LOCK)."; \
 	  awk -F '[= ]+' '/^(cleanlab|keras|matplotlib|numpy|pandas|pillow|scikit-learn|scipy|tensorflow)==/ \
 	    && !seen[$$1]++ { print $$1 ": \"" $$2 "\"" }' $(LOCK); } > $@
+
+$(SCALED): $(INSTALLED) $(SCALE_LOCK)
+	$(BIN)/python .ci/environment.py --scale
+	@touch $@
 
 $(INSTALLED): $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \

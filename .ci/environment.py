@@ -1,6 +1,7 @@
 """Make .venv anew from requirements.lock: `make setup` runs this with the Python to make it of.
 
 What the machine may lack is told before anything is fetched. Nothing but Python itself is needed.
+With --scale the packages of requirements.scale.lock are added to an environment that is there.
 """
 
 # ruff: noqa: INP001, S603  # a script, that runs programs it names itself
@@ -15,9 +16,11 @@ import sys
 import sysconfig
 from pathlib import Path
 
-LOCK = Path("requirements.lock")
+LOCK, SCALE_LOCK = Path("requirements.lock"), Path("requirements.scale.lock")
 FOLDER = Path(".venv")
 PYTHON, UV = FOLDER / "bin" / "python", FOLDER / "bin" / "uv"
+PIP = (PYTHON, "-m", "pip", "--disable-pip-version-check")
+QUIET = ("--quiet", "--require-hashes")
 # A Python may be built or packaged without these; ensurepip is what Debian's python3-venv brings.
 MODULES = ("bz2", "ctypes", "ensurepip", "lzma", "sqlite3", "ssl", "venv", "zlib")
 MACHINES = {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")}  # of TensorFlow
@@ -32,8 +35,11 @@ NAMES = {
 }
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Check the machine, make the environment, install what is in the lock file."""
+    if arguments == ["--scale"]:
+        install(LOCK, SCALE_LOCK)
+        return
     check_python()
     check_git()
     if FOLDER.is_symlink():
@@ -48,18 +54,21 @@ def main() -> None:
     while pinned.endswith("\\\n"):
         pinned += next(lines)
     (FOLDER / "uv.lock").write_text(f"uv=={pinned}", encoding="utf-8")
-    quiet = ("--quiet", "--require-hashes")
-    pip = (PYTHON, "-m", "pip", "--disable-pip-version-check")
     os.environ["PIP_USER"] = "0"  # some have it in their settings, and pip would refuse
-    run(*pip, "install", *quiet, "-r", FOLDER / "uv.lock")
-    os.environ.update(settings_for_uv(output(*pip, "config", "list")))
+    run(*PIP, "install", *QUIET, "-r", FOLDER / "uv.lock")
+    install(LOCK)
+    run(PYTHON, "-m", "stages", "plots_page")
+
+
+def install(*locks: Path) -> None:
+    """Make the environment hold what is in lock files, and nothing else."""
+    os.environ.update(settings_for_uv(output(*PIP, "config", "list")))
     cache = Path(output(UV, "cache", "dir"))
     if not os.access(next(each for each in (cache, *cache.parents) if each.exists()), os.W_OK):
         os.environ["UV_NO_CACHE"] = "1"  # a home folder that cannot be written
     # Bytecode is made here, once: where Python may not write it, importing TensorFlow takes three
     # times as long, in every process.
-    run(UV, "pip", "sync", *quiet, "--python", PYTHON, "--compile-bytecode", LOCK)
-    run(PYTHON, "-m", "stages", "plots_page")
+    run(UV, "pip", "sync", *QUIET, "--python", PYTHON, "--compile-bytecode", *locks)
 
 
 def check_python() -> None:
@@ -140,4 +149,4 @@ def refuse(reason: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
