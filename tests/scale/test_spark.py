@@ -4,11 +4,8 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,52 +15,23 @@ from PIL import Image
 
 from stages.data.files import read_arrays
 from tests.pipeline.conftest import Project
-from tests.pipeline.faulty_server import HOST
 from tests.raw_files import ROOT
 
-WORKERS = 2
 # Programs that live for seconds: half the time to start them.
 JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 @pytest.fixture
 def spark(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A master and workers, processes of their own, as an environment for programs that use them.
-
-    The workers know nothing of this project: only the same Python.
-    """
-    pyspark = pytest.importorskip("pyspark", reason="make scale installs it")
+    """A master and two workers, as an environment for programs that use them."""
+    pytest.importorskip("pyspark", reason="make scale installs it")
     if not shutil.which("java"):
         what = "there is no Java (Debian: apt-get install openjdk-17-jre-headless)"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
-    with socket.create_server((HOST, 0)) as free:
-        port = str(free.getsockname()[1])
-    address, folder = f"spark://{HOST}:{port}", tmp_path / "spark"
-    folder.mkdir()
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environment = {
-        **kept,
-        "LC_ALL": "C.UTF-8",
-        "JAVA_TOOL_OPTIONS": JAVA,
-        "PYSPARK_PYTHON": sys.executable,
-        "SPARK_LOCAL_IP": HOST,
-    }
-    program = Path(pyspark.__file__).parent / "bin" / "spark-class"
-    here = ("--host", HOST, "--webui-port", "0")
-    master = ("master.Master", *here, "--port", port)
-    worker = ("worker.Worker", *here, "--cores", "1", "--memory", "1g", "--work-dir", folder)
-    with ExitStack() as running, (folder / "log").open("w") as log:
-        for name, *options in (master, *[(*worker, address)] * WORKERS):
-            process = subprocess.Popen(
-                [program, f"org.apache.spark.deploy.{name}", *options],
-                cwd=folder,
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
-            running.callback(process.wait, 20)
-            running.callback(process.terminate)
-        yield {**environment, "SPARK_ADDRESS": address, "SPARK_WORK": str(folder)}
+    from benchmarks.spark import cluster
+
+    with cluster(tmp_path, JAVA_TOOL_OPTIONS=JAVA) as environment:
+        yield environment
 
 
 def test_the_documented_lines_say_of_a_folder_on_two_workers_what_predict_says(
@@ -87,7 +55,7 @@ def test_the_documented_lines_say_of_a_folder_on_two_workers_what_predict_says(
         for language in ("python", "bash")
     )
     (folder / "score.py").write_text(script)
-    command = command.replace("spark://HOST:7077", spark["SPARK_ADDRESS"])
+    command = command.replace("spark://HOST:7077", spark["MASTER"])
     command = command.replace("sqlite:///mlflow.db", f"sqlite:///{tiny.folder}/mlflow.db")
     command = command.replace(" photos predictions", f" {photos} {folder}/predictions")
     scored = subprocess.run(
@@ -110,5 +78,5 @@ def test_the_documented_lines_say_of_a_folder_on_two_workers_what_predict_says(
         assert said.error == ""
         assert (said.prediction, said.sure) == (row["prediction"], row["sure"])
         assert said.probability == row["probability"]
-    logs = [path.read_text() for path in Path(spark["SPARK_WORK"]).glob("app-*/*/stderr")]
-    assert ["Running task" in log for log in logs] == [True] * WORKERS
+    logs = [path.read_text() for path in tmp_path.glob("app-*/*/stderr")]
+    assert ["Running task" in log for log in logs] == [True, True]
