@@ -73,7 +73,7 @@ test: $(INSTALLED) ## run all tests: code, data, pipeline
 scale: $(SCALED) ## add the packages for search, Ray, S3 and Spark (docs/scale.md)
 
 test-scale: $(SCALED) ## add them, and run their tests
-	PYTHONUTF8=1 $(BIN)/pytest tests/scale
+	PYTHONUTF8=1 $(BIN)/pytest --numprocesses 0 --timeout 1200 tests/scale
 
 lint: $(INSTALLED) ## check style, types and which room imports which
 	$(BIN)/ruff check .

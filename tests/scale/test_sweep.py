@@ -17,7 +17,7 @@ SWEEP = """\
 name: ridge
 model: baseline
 goal: validation.roc_auc
-trials: 4
+trials: 3
 prune: true
 seed: 0
 params:
@@ -84,8 +84,8 @@ def test_it_goes_on_after_kill_9_reads_no_test_image_and_its_best_is_taken_over(
     assert finished.returncode == 0, errors
 
     trials = study_of(project, "ridge").trials
-    assert [each.state.name for each in trials] == ["COMPLETE"] * 4
-    assert project.experiments() == {f"ridge-{number}" for number in range(4)}
+    assert [each.state.name for each in trials] == ["COMPLETE"] * 3
+    assert project.experiments() == {f"ridge-{number}" for number in range(3)}
     for each in trials:
         tried = params_tried(project, each.number)
         assert tried == pytest.approx(each.params["baseline.ridge"], rel=1e-3)
@@ -95,14 +95,14 @@ def test_it_goes_on_after_kill_9_reads_no_test_image_and_its_best_is_taken_over(
 
     runs = [run for run in project.runs() if run.data.tags.get("dvc.exp_name")]
     done = [run.data.tags["dvc.exp_name"] for run in runs if run.info.status == "FINISHED"]
-    assert sorted(done) == [f"ridge-{number}" for number in range(4)]
+    assert sorted(done) == [f"ridge-{number}" for number in range(3)]
     assert {run.data.tags["stage"] for run in runs} == {"train_baseline"}
     (of_study,) = [run for run in project.all_runs() if run.data.tags.get("sweep") == "ridge"]
     assert of_study.data.metrics["validation.roc_auc"] == study_of(project, "ridge").best_value
 
     again = sweep(project)
-    assert "best of 4 trials" in again.communicate()[0]
-    assert len(study_of(project, "ridge").trials) == 4  # nothing was left to do
+    assert "best of 3 trials" in again.communicate()[0]
+    assert len(study_of(project, "ridge").trials) == 3  # nothing was left to do
     before = (project.folder / "params.yaml").read_text().splitlines()
     best = sweep(project, "--best")
     assert "now `dvc repro`" in best.communicate()[0]
@@ -139,7 +139,7 @@ def test_a_training_that_falls_behind_is_ended_after_some_epochs(trained: Projec
     (project.folder / "cnn.yaml").write_text(
         SWEEP.replace("name: ridge", "name: behind")
         .replace("model: baseline", "model: cnn")
-        .replace("trials: 4", "trials: 6")
+        .replace("trials: 3", "trials: 6")
         .replace(
             "baseline.ridge: {low: 0.1, high: 1000", "cnn.default.dropout: {low: 0.2, high: 0.7"
         )
