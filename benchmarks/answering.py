@@ -94,14 +94,20 @@ def of_server(name: str, folder: Path) -> dict[str, dict[str, float]]:
 @contextmanager
 def server_of(name: str) -> Iterator[str]:
     """A server of a model, in a process of its own, and its address."""
-    with socket.create_server((HOST, 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "stages", "serve", "--model", name, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None or not process.stdout.readline():
             sys.exit(f"the server of {name} did not start")
         yield f"http://{HOST}:{port}"
         process.send_signal(signal.SIGINT)
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.create_server((HOST, 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
 
 
 def asked(address: str, contents: list[str]) -> dict[str, float]:

@@ -29,7 +29,8 @@ from stages.models.storage import Classifier
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-COLUMN = "image"
+COLUMN, ERROR = "image", "error"
+ERRORS_AS_ROWS = "errors_as_rows"  # a parameter that may come with photos
 BATCH, THREADS = 100, 2  # photos that are in memory at once, and read at once
 ALLOWED = f"allowed: a column `{COLUMN}` with the content of a file, as JPEG or PNG, in each row"
 
@@ -52,30 +53,39 @@ class ServedModel:
         Args:
             model_input: a table or a mapping with the column `image`, or a list: of bytes of files,
                 or of their base64.
-            params: not used; MLflow passes it.
+            params: `errors_as_rows`: whether what is no photo gets a row, too. Then there is a
+                column `error` that says why it is none, and is empty for photos.
 
         Raises:
             MlflowException: one is no photo; MLflow's server then answers 400 with the reason.
         """
         from mlflow.exceptions import MlflowException
 
-        del params
+        as_rows = bool(params and params.get(ERRORS_AS_ROWS))
+        types = columns(self.classes)
+        # Not NaN, which JSON does not know; and text, of which Spark would make "None".
+        blank = dict.fromkeys(types, None) | {"prediction": "", "sure": False}
+        rows: list[dict[str, Any]] = []
         try:
             contents = _contents(model_input)
             if self._most_images and len(contents) > self._most_images:
                 allowed = f"up to {self._most_images:,}; ask for the others in another request"
                 raise UserError(f"there are {len(contents):,} photos; allowed: {allowed}")
-            rows = [
-                said.row
-                for start in range(0, len(contents), BATCH)
-                for said in predictions_of(
-                    self._classifier,
-                    _photos(contents[start : start + BATCH], start, self._classifier.photo_size),
+            for start in range(0, len(contents), BATCH):
+                batch, side = contents[start : start + BATCH], self._classifier.photo_size
+                read = _read(batch, start, side, keep_errors=as_rows)
+                photos = [each for each in read if not isinstance(each, UserError)]
+                said = iter(predictions_of(self._classifier, np.stack(photos)) if photos else [])
+                rows.extend(
+                    blank | {ERROR: str(each)}
+                    if isinstance(each, UserError)
+                    else next(said).row | {ERROR: ""}
+                    for each in read
                 )
-            ]
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
-        return pd.DataFrame(rows).astype(columns(self.classes))
+        table = pd.DataFrame(rows, dtype=object)
+        return table if as_rows else table.drop(columns=ERROR).astype(types)
 
 
 def _contents(given: Any) -> list[Any]:
@@ -98,22 +108,26 @@ def _contents(given: Any) -> list[Any]:
     return list(given)
 
 
-def _photos(contents: list[Any], start: int, side: int) -> np.ndarray:
-    """Photos as a model takes them, uint8 [n, side, side, 3].
+def _read(
+    contents: list[Any], start: int, side: int, *, keep_errors: bool
+) -> list[np.ndarray | UserError]:
+    """Photos as a model takes them, uint8 [side, side, 3] each, and why others are none.
 
     Raises:
-        UserError: one is none: its number, from 0, and why.
+        UserError: one is none, and errors are not kept: its number, from 0, and why.
     """
 
-    def read(numbered: tuple[int, Any]) -> np.ndarray:
+    def read(numbered: tuple[int, Any]) -> np.ndarray | UserError:
         number, content = numbered
         try:
             return read_photo(_bytes_of(content), side)
         except UserError as error:
+            if keep_errors:
+                return error
             raise UserError(f"{COLUMN} {number} {error}") from error
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return np.stack(list(pool.map(read, enumerate(contents, start))))
+        return list(pool.map(read, enumerate(contents, start)))
 
 
 def _bytes_of(content: Any) -> bytes:
@@ -135,11 +149,13 @@ def _bytes_of(content: Any) -> bytes:
 def signature_of(classes: list[str]) -> "ModelSignature":
     """What a model takes and gives, in the words of MLflow."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     types = {str: DataType.string, float: DataType.double, bool: DataType.boolean}
     given = Schema([ColSpec(types[kind], name) for name, kind in columns(classes).items()])
-    return ModelSignature(Schema([ColSpec(DataType.binary, COLUMN)]), given)
+    taken = Schema([ColSpec(DataType.binary, COLUMN)])
+    params = ParamSchema([ParamSpec(ERRORS_AS_ROWS, DataType.boolean, default=False)])
+    return ModelSignature(taken, given, params)
 
 
 def an_input() -> pd.DataFrame:

@@ -162,6 +162,16 @@ HOSTILE = {
     "no JSON": (b'{"inputs": ', 400, ""),
     "no UTF-8": (b"\xff\xfe\x00", 400, ""),
     "deep": (b"[" * 200_000, 400, ""),
+    "a parameter of another type": (
+        {"inputs": {"image": [PHOTO]}, "params": {"errors_as_rows": "yes"}},
+        400,
+        "Invalid parameters found: {('errors_as_rows', ",
+    ),
+    "parameters that are none": (
+        {"inputs": {"image": [PHOTO]}, "params": ["errors_as_rows"]},
+        400,
+        "Parameters must be a dictionary",
+    ),
     "10,000 photos": (
         {"inputs": {"image": [PHOTO] * 10_000}},
         400,
@@ -205,6 +215,24 @@ def test_a_table_of_csv_has_base64_too(server: Server, photos: list[bytes]) -> N
     expected = server.ask({"inputs": {"image": [text(each) for each in photos]}})
     assert answer.json() == expected.json()
     assert server.ask(b"nonsense\n1", "text/csv").status_code == 400
+
+
+def test_who_asks_for_errors_as_rows_gets_the_others_all_the_same(
+    server: Server, photos: list[bytes]
+) -> None:
+    broken = [b"hello", b"", photos[1][:60]]
+    images = [*map(text, [photos[0], *broken, photos[1]])]
+    answer = server.ask({"inputs": {"image": images}, "params": {"errors_as_rows": True}})
+    assert answer.status_code == 200, answer.text
+    first, *told, last = json.loads(answer.text, parse_constant=pytest.fail)["predictions"]
+    plain = server.ask({"inputs": {"image": [images[0], images[-1]]}}).json()["predictions"]
+    assert [first, last] == [row | {"error": ""} for row in plain]
+    numbers = [f"probability_{name}" for name in CLASSES]
+    for row, error in zip(told, ("is no photo of a", "is empty", "is truncated"), strict=True):
+        assert row.pop("error").startswith(error)
+        assert row == {"prediction": "", "sure": False} | dict.fromkeys(["probability", *numbers])
+    alone = {"inputs": {"image": [text(b"")]}, "params": {"errors_as_rows": True}}
+    assert server.ask(alone).json()["predictions"][0].keys() == first.keys()
 
 
 def test_addresses_that_there_are_not_are_told_with_those_there_are(server: Server) -> None:
