@@ -30,7 +30,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help setup repro results plots compare champion reproduced test lint workflows stale smoke \
-  photos hooks scale test-scale sync ui serve demo report seeds benchmark pictures lock readme
+  photos hooks scale test-scale sync ui serve demo report seeds sweep best benchmark pictures lock readme
 
 # Of which Python .venv is, or is asked to be, and where. An environment that was made elsewhere, as
 # one that was moved or copied with its folder, is made anew.
@@ -73,7 +73,7 @@ test: $(INSTALLED) ## run all tests: code, data, pipeline
 scale: $(SCALED) ## add the packages for search, Ray, S3 and Spark (docs/scale.md)
 
 test-scale: $(SCALED) ## add them, and run their tests
-	PYTHONUTF8=1 $(BIN)/pytest tests/scale
+	PYTHONUTF8=1 $(BIN)/pytest --numprocesses 0 --timeout 1200 tests/scale
 
 lint: $(INSTALLED) ## check style, types and which room imports which
 	$(BIN)/ruff check .
@@ -118,6 +118,13 @@ report: $(INSTALLED) ## write report/report.html and docs/model_card.md from the
 
 seeds: $(INSTALLED) ## train with several seeds and write metrics/seeds.csv
 	$(BIN)/python -m stages seeds
+
+# make sweep ARGS='other.yaml --ray 10'
+sweep: $(SCALED) ## search the params of a model, as sweep.yaml says (docs/scale.md)
+	@$(BIN)/python -m stages sweep $(ARGS)
+
+best: $(SCALED) ## write what the search found into params.yaml
+	@$(BIN)/python -m stages sweep --best $(ARGS)
 
 benchmark: $(INSTALLED) ## time the networks against scripts as written by hand
 	$(BIN)/python -m benchmarks.time_to_accuracy

@@ -29,7 +29,7 @@ STAGES = (
 )
 COMMANDS = (
     *("params", "results", "compare", "champion", "stale", "sync", "runs", "lineage", "ui"),
-    *("predict", "serve", "demo", "export", "report", "seeds", "plots_page"),
+    *("predict", "serve", "demo", "export", "report", "seeds", "sweep", "plots_page"),
 )
 # What a terminal's encoding may lack of what is printed.
 PLAIN = {"–": "-", "−": "-", "→": "->", "…": "..."}

@@ -165,7 +165,7 @@ def watched(project: Project) -> dict[str, str]:
     return {"PYTHONPATH": str(WATCH), "WATCH_LOG": str(project.folder.parent / "written")}
 
 
-def _link_raw_files(project: Project) -> None:
+def link_raw_files(project: Project) -> None:
     raw = project.folder / "data" / "raw"
     raw.mkdir(parents=True)
     for source in (SOURCES["npm"], WHEEL):
@@ -193,7 +193,7 @@ def _make_finished(project: Project) -> None:
     project.run("dvc", "cache", "dir", str(project.folder.parent / "cache"))
     project.run("dvc", "config", "cache.type", "hardlink,copy")
     project.set_params(*SMALL)
-    _link_raw_files(project)
+    link_raw_files(project)
     project.commit("the project")
     project.run("dvc", "repro", **watched(project))
     project.commit("results")

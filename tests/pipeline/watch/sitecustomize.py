@@ -1,7 +1,8 @@
 """Python runs this when it starts, where PYTHONPATH has this folder: it looks on as a stage writes.
 
 In the processes of stages, and as the environment asks:
-    WATCH_LOG: a file; what is opened for writing or renamed is added to it, a line each.
+    WATCH_LOG: a file; what is opened for writing or renamed is added to it, a line each, and what
+        is read below data/.
     WATCH_KILL_AFTER: seconds after its data are first opened; then the process, and DVC that
         started it, are ended with SIGKILL.
     WATCH_KILL_AT: a number; so they are ended before the output with that number gets its name.
@@ -29,7 +30,10 @@ def watch() -> None:
             path, _, flags = arguments
             if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
                 os.write(log, f"open {path}\n".encode())
-            elif kill_after and str(path).startswith("data/"):
+                return
+            if str(path).startswith("data/"):
+                os.write(log, f"read {path}\n".encode())
+            if kill_after and str(path).startswith("data/"):
                 timer = threading.Timer(kill_after, end_all)
                 timer.daemon = True
                 timer.start()

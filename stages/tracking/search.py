@@ -1,0 +1,242 @@
+"""The search of a sweep: Optuna proposes, DVC runs, MLflow tells how far each trial is."""
+
+import json
+import sys
+import time
+import warnings
+from contextlib import closing, suppress
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState
+
+from stages.data.errors import UserError
+from stages.data.progress import Progress
+from stages.tracking import store, tags
+from stages.tracking.environment import printable, project_root
+from stages.tracking.run import entry_now
+from stages.workflow.pipeline import md5_of_json
+from stages.workflow.revisions import find_revision, workspace
+from stages.workflow.runners import Runner
+from stages.workflow.sweeps import Sweep, Tried, value_at
+from stages.workflow.trials import Trial
+
+SECONDS = 2.0  # between two looks at the trials that run
+DRAWN = 5  # trials that are drawn at random, and not pruned, before Optuna learns
+TOLERATED = 3  # trials that may fail before any has succeeded
+DIGITS = 4  # of a number that is tried
+EPOCH_MEASURE = "validation_accuracy"
+DEFINITION, PARAMS, SEARCH = "definition", "params", "sweep"
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+class Search:
+    """A search that can be interrupted at any moment: what has happened is in the study."""
+
+    def __init__(self, sweep: Sweep, storage: str) -> None:
+        """Open the study, or begin one.
+
+        Args:
+            sweep: what is to be tried.
+            storage: a database of Optuna's, as SQLAlchemy names it; empty for sweeps.db.
+
+        Raises:
+            UserError: the database fails, or has a study of that name of something else.
+        """
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        self._sweep = sweep
+        self._ranges = {key: _distribution(tried) for key, tried in sweep.params.items()}
+        self._running: dict[str, optuna.Trial] = {}
+        self._pruned: set[str] = set()
+        self._told_epochs: dict[str, int] = {}
+        try:
+            self.study = optuna.create_study(
+                storage=storage or f"sqlite:///{project_root() / 'sweeps.db'}",
+                study_name=sweep.name,
+                direction="maximize",
+                sampler=optuna.samplers.TPESampler(
+                    seed=sweep.seed, n_startup_trials=DRAWN, multivariate=True, constant_liar=True
+                ),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=DRAWN, n_warmup_steps=2),
+                load_if_exists=True,
+            )
+        except Exception as error:  # of Optuna, SQLAlchemy or a driver
+            raise UserError(f"the study's database fails: {printable(error)}") from error
+        self._check_definition()
+
+    def _check_definition(self) -> None:
+        """Refuse to go on with a study of other params, code or data."""
+        sweep = self._sweep
+        definition = sweep.model_dump(mode="json", include={"model", "goal", "params"})
+        definition["reads"] = md5_of_json(entry_now(sweep.stage).deps)
+        known = self.study.user_attrs.setdefault(DEFINITION, definition)
+        if differing := [each for each in definition if known.get(each) != definition[each]]:
+            raise UserError(
+                f"the study {sweep.name} was begun with other {', '.join(differing)} (reads: code "
+                "and data of the stage); give the sweep another name"
+            )
+        if not self.study.trials:
+            self.study.set_user_attr(DEFINITION, definition)
+            # What params.yaml has is tried first: no search ends with less.
+            present = {key: value_at(workspace().params, key) for key in sweep.params}
+            if all(tried.holds(present[key]) for key, tried in sweep.params.items()):
+                self.study.enqueue_trial(
+                    {
+                        key: json.dumps(value) if sweep.params[key].choices else value
+                        for key, value in present.items()
+                    }
+                )
+
+    def run(self, runner: Runner) -> None:
+        """Try until as many trials have ended as the sweep says.
+
+        Raises:
+            UserError: the first trials all fail.
+        """
+        left_over = self.study.get_trials(states=(TrialState.RUNNING,))
+        with closing(Progress("sweep", self._sweep.trials, "trials")) as progress:
+            progress.update(len(self.study.get_trials(states=ENDED)))
+            while self._running or self._remaining():
+                while len(self._running) < runner.width and self._remaining():
+                    trial = (
+                        optuna.Trial(self.study, left_over.pop(0)._trial_id)  # noqa: SLF001  # the only way
+                        if left_over
+                        else self.study.ask(self._ranges)
+                    )
+                    self._start(trial, runner)
+                time.sleep(SECONDS)
+                progress.update(0)
+                for name in [*self._running]:
+                    failed = runner.ended(name)
+                    if failed is None:
+                        self._follow(name, runner)
+                    else:
+                        progress.clear()
+                        self._tell(name, failed)
+                        progress.update(1)
+        self._show()
+
+    def _remaining(self) -> bool:
+        ended = len(self.study.get_trials(deepcopy=False, states=ENDED))
+        return ended + len(self._running) < self._sweep.trials
+
+    def _start(self, trial: optuna.Trial, runner: Runner) -> None:
+        name = f"{self._sweep.name}-{trial.number}"
+        if PARAMS not in trial.user_attrs:
+            trial.set_user_attr(PARAMS, {key: _text(value) for key, value in trial.params.items()})
+        self._running[name] = trial
+        params = [f"{key}={text}" for key, text in trial.user_attrs[PARAMS].items()]
+        runner.start(Trial(name, params, self._sweep.stage))
+
+    def _follow(self, name: str, runner: Runner) -> None:
+        """Report the epochs that a trial has told MLflow, and end it if it promises nothing."""
+        trial, last = self._running[name], self._told_epochs.get(name, 0)
+        with suppress(store.MlflowException, OSError):  # then it is not pruned
+            found = store.find_runs({tags.EXPERIMENT: name, tags.STAGE: self._sweep.stage}, 1)
+            if not found or EPOCH_MEASURE not in found[0].data.metrics:
+                return
+            history = store.client().get_metric_history(found[0].info.run_id, EPOCH_MEASURE)
+            for each in sorted(history, key=lambda metric: metric.step):
+                if each.step > last:
+                    trial.report(each.value, each.step)
+                    self._told_epochs[name] = each.step
+        if self._sweep.prune and name not in self._pruned and trial.should_prune():
+            self._pruned.add(name)
+            runner.stop(name)
+
+    def _tell(self, name: str, failed: str) -> None:
+        """Tell the study and the terminal how a trial ended."""
+        trial = self._running.pop(name)
+        settings = "  ".join(
+            f"{key.rpartition('.')[2]}={text}" for key, text in trial.user_attrs[PARAMS].items()
+        )
+        if name in self._pruned and failed:
+            epoch = self._told_epochs.get(name, 0)
+            self.study.tell(trial, state=TrialState.PRUNED)
+            outcome = f"pruned after epoch {epoch}"
+        elif failed:
+            self.study.tell(trial, state=TrialState.FAIL)
+            outcome = f"FAILED: {failed}"
+        else:
+            metrics = find_revision(name).numbers(f"metrics/{self._sweep.stage}.json")
+            value = self._sweep.measure(metrics)
+            self.study.tell(trial, value)
+            is_best = self.study.best_trial.number == trial.number
+            outcome = f"{self._sweep.goal} {value:.4f}{', the best so far' if is_best else ''}"
+        print(f"{name}: {outcome}  ({settings})", flush=True)
+        ended = self.study.get_trials(deepcopy=False, states=ENDED)
+        if len(ended) >= TOLERATED and all(each.state == TrialState.FAIL for each in ended):
+            raise UserError(f"the first {len(ended)} trials failed; the last: {failed}")
+
+    def best(self) -> FrozenTrial:
+        """The best trial.
+
+        Raises:
+            UserError: none has ended yet.
+        """
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            raise UserError(f"no trial of the study {self._sweep.name} has ended yet; run `sweep`")
+        return self.study.best_trial
+
+    def _show(self) -> None:
+        """Log the study's pictures to a run of its own in MLflow."""
+        from optuna.visualization import matplotlib as drawn
+
+        pictures = {}
+        for name, draw in (
+            ("history", drawn.plot_optimization_history),
+            ("importance", drawn.plot_param_importances),
+            ("parallel_coordinate", drawn.plot_parallel_coordinate),
+        ):
+            with (
+                suppress(ValueError, RuntimeError),  # too few trials, or all alike
+                warnings.catch_warnings(action="ignore"),
+            ):
+                file = BytesIO()
+                draw(self.study).figure.savefig(file, format="png", bbox_inches="tight")
+                pictures[f"figures/{name}.png"] = file.getvalue()
+        try:
+            found = store.find_runs({SEARCH: self._sweep.name}, 1)
+            run = (
+                found[0]
+                if found
+                else store.start_run(
+                    f"sweep {self._sweep.name}", "sweep", {SEARCH: self._sweep.name}, time.time()
+                )
+            )
+            run_id = run.info.run_id
+            best = self.study.best_trial
+            store.log(
+                run_id,
+                metrics={self._sweep.goal: best.value, "best_trial": best.number},
+                step=len(self.study.trials),
+                tags={"best": json.dumps(best.user_attrs[PARAMS])},
+            )
+            store.log_artifacts(run_id, pictures)
+            store.client().set_terminated(run_id, "FINISHED")
+        except (store.MlflowException, OSError, ValueError) as error:
+            print(f"WARNING: the pictures are not in MLflow ({printable(error)})", file=sys.stderr)
+
+
+def _distribution(tried: Tried) -> BaseDistribution:
+    if tried.choices is not None:
+        return CategoricalDistribution([json.dumps(each) for each in tried.choices])
+    if isinstance(tried.low, int) and isinstance(tried.high, int):
+        return IntDistribution(tried.low, tried.high, tried.log, int(tried.step or 1))
+    return FloatDistribution(tried.low, tried.high, tried.log, tried.step)
+
+
+def _text(value: Any) -> str:
+    """A value as params.yaml is to have it; a choice is JSON already."""
+    if isinstance(value, float):
+        return np.format_float_positional(float(f"{value:.{DIGITS}g}"), trim="0")
+    return str(value)

@@ -1,0 +1,136 @@
+"""Where the trials of a search run: here, one by one, or on the machines of a Ray cluster."""
+
+import os
+import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from stages.data.errors import UserError
+from stages.workflow import trials
+from stages.workflow.revisions import git_says, workspace
+from stages.workflow.trials import Origin, Trial, run_trial, stop_trial
+
+LOST_WORKERS = 5  # of one trial, before it counts as failed
+
+
+class Runner(Protocol):
+    """Runs trials.
+
+    Attributes:
+        width: how many at once.
+    """
+
+    width: int
+
+    def start(self, trial: Trial) -> None:
+        """Begin a trial; one that was run already is soon done."""
+
+    def ended(self, name: str) -> str | None:
+        """Why a trial failed; empty if it did not; None while it runs."""
+
+    def stop(self, name: str) -> None:
+        """End a trial that promises nothing."""
+
+    def close(self) -> None:
+        """End what still runs."""
+
+
+class Here:
+    """Runs trials in copies of the project on this machine."""
+
+    width = 1
+
+    def __init__(self) -> None:
+        """Begin none."""
+        self._pool = ThreadPoolExecutor(self.width)
+        self._futures: dict[str, Future[str]] = {}
+
+    def start(self, trial: Trial) -> None:
+        """Begin a trial."""
+        self._futures[trial.name] = self._pool.submit(run_trial, trial)
+
+    def ended(self, name: str) -> str | None:
+        """Why a trial failed; empty if it did not; None while it runs."""
+        return self._futures[name].result() if self._futures[name].done() else None
+
+    def stop(self, name: str) -> None:
+        """End a trial."""
+        stop_trial(name)
+
+    def close(self) -> None:
+        """End what still runs."""
+        for name, future in self._futures.items():
+            if not future.done():
+                stop_trial(name)
+        self._pool.shutdown()
+
+
+class OnRay:
+    """Runs trials in clones on the machines of a Ray cluster; results come back by Git and DVC."""
+
+    def __init__(self, width: int, stage: str) -> None:
+        """Find the cluster, and see that other machines can have what is tried.
+
+        Raises:
+            UserError: there is no Ray, no cluster, or no commit that others can fetch.
+        """
+        try:
+            import ray
+        except ModuleNotFoundError:
+            raise UserError("Ray is not installed; `make scale` installs it") from None
+        self.width, self._ray = width, ray
+        self._origin = _origin(stage)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            ray.init(
+                os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level="ERROR"
+            )
+        except (ConnectionError, ValueError) as error:
+            raise UserError(
+                f"no Ray cluster answers ({' '.join(str(error).split())[:200]}); start one with "
+                "`.venv/bin/ray start --head`, or name one with RAY_ADDRESS"
+            ) from None
+        ray.cloudpickle.register_pickle_by_value(trials)  # whatever revision a machine has
+        self._run = ray.remote(num_cpus=1, max_retries=LOST_WORKERS, scheduling_strategy="SPREAD")(
+            run_trial
+        )
+        self._references: dict[str, Any] = {}
+
+    def start(self, trial: Trial) -> None:
+        """Begin a trial."""
+        self._references[trial.name] = self._run.remote(trial, self._origin)
+
+    def ended(self, name: str) -> str | None:
+        """Why a trial failed; empty if it did not; None while it runs."""
+        reference = self._references[name]
+        if not self._ray.wait([reference], timeout=0)[0]:
+            return None
+        try:
+            failed = str(self._ray.get(reference))
+        except self._ray.exceptions.RayError as error:
+            return str(error).strip().splitlines()[-1]
+        if not failed:
+            pull = ["dvc", "exp", "pull", "--quiet", "--force", "--no-cache", "origin", name]
+            pulled = subprocess.run(pull, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
+            failed = pulled.stderr.strip()[:200] if pulled.returncode else ""
+        return failed
+
+    def stop(self, name: str) -> None:
+        """End a trial."""
+        self._ray.cancel(self._references[name], force=False)
+
+    def close(self) -> None:
+        """End what still runs."""
+        self._ray.shutdown()
+
+
+def _origin(stage: str) -> Origin:
+    commit = workspace().commit
+    if git_says("status", "--porcelain"):
+        raise UserError("the workspace has changes that other machines lack; commit and push them")
+    if not commit or not git_says("branch", "--remotes", "--contains", commit):
+        raise UserError("other machines cannot have this commit; `git push` it, and `dvc push`")
+    pipeline = workspace().pipeline
+    outs = {path for each in pipeline.stages.values() for path in each.cached}
+    inputs = [path for path in pipeline.stages[stage].deps if path in outs]
+    return Origin(git_says("remote", "get-url", "origin"), commit, inputs)

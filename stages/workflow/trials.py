@@ -1,0 +1,143 @@
+"""Trials of a search: DVC experiments in copies of the project, here or on other machines.
+
+`run_trial` is all that a machine does of a search. Ray sends this module to it as it is, so it
+imports nothing of ours.
+"""
+
+import contextlib
+import hashlib
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+CLONES = Path(".cache/trials")  # in the home folder of a machine
+STAGE = ["-m", "stages"]  # in the command line of a process that runs a stage
+TOLD = 3  # lines of what DVC said that tell why a trial failed
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried.
+
+    Attributes:
+        name: of the DVC experiment.
+        params: each `key=value`, as for `dvc exp run --set-param`.
+        stage: that trains the model; with those that it needs, it alone is run.
+    """
+
+    name: str
+    params: Sequence[str]
+    stage: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """From where another machine has the project.
+
+    Attributes:
+        url: of the Git repository.
+        commit: which is tried.
+        inputs: paths of what the stage reads and DVC keeps.
+    """
+
+    url: str
+    commit: str
+    inputs: Sequence[str]
+
+
+def run_trial(trial: Trial, origin: Origin | None = None) -> str:
+    """Run a trial in a copy of the project; if it was run already, that is all.
+
+    Args:
+        trial: what is tried.
+        origin: None for the project in the working directory; else a clone of this machine's own
+            is used, and experiment and data are pushed to where the project is from.
+
+    Returns:
+        Why it failed; empty if it did not.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(_clone(origin.url)) if origin else Path.cwd()
+        log = folder / "logs" / trial.name / "dvc.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        said = stack.enter_context(log.open("w", encoding="utf-8"))
+
+        def call(*command: str) -> bool:
+            return _call(command, folder, said.fileno())
+
+        stop_trial(trial.name)  # a search that was killed may have left it running
+        done = _has(folder, trial.name)
+        if origin and not done:
+            done = (
+                call("git", "fetch", "--quiet", "origin", origin.commit)
+                and call("git", "checkout", "--quiet", "--force", "--detach", origin.commit)
+                and call("dvc", "pull", *origin.inputs)
+                and call(*_command(trial), "--allow-missing")
+            )
+        elif not done:
+            done = call(*_command(trial))
+        if origin and done:
+            done = call("dvc", "exp", "push", "--force", "origin", trial.name)
+    if done:
+        return ""
+    lines = [each for each in log.read_text(encoding="utf-8").splitlines() if each.strip()]
+    errors = [each for each in lines if each.startswith("ERROR")]
+    return " / ".join((errors or lines or ["DVC said nothing"])[:TOLD])
+
+
+def _command(trial: Trial) -> list[str]:
+    settings = [f"--set-param={each}" for each in trial.params]
+    return ["dvc", "exp", "run", "--temp", "--name", trial.name, *settings, trial.stage]
+
+
+def stop_trial(name: str) -> None:
+    """Interrupt the stage of a trial that runs here, and wait until DVC has cleared up."""
+    named = ["--temp", "--name", name]
+    for each in psutil.process_iter(["cmdline"]):
+        command = each.info["cmdline"] or []
+        if any(command[at : at + len(named)] == named for at in range(len(command))):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for below in each.children(recursive=True):
+                    if below.cmdline()[1:3] == STAGE:
+                        below.send_signal(signal.SIGINT)  # so its run in MLflow ends, too
+                each.wait()
+
+
+def _call(command: Sequence[str], folder: Path, said: int | None) -> bool:
+    """Whether a program succeeds; what it says goes to an open file."""
+    with subprocess.Popen(command, cwd=folder, stdout=said, stderr=said) as process:  # noqa: S603  # no shell
+        try:
+            return process.wait() == 0
+        except BaseException:
+            if "--name" in command:
+                stop_trial(command[command.index("--name") + 1])
+            process.terminate()
+            raise
+
+
+@contextlib.contextmanager
+def _clone(url: str) -> Iterator[Path]:
+    """A clone for one trial at a time: the first that no other process of this machine uses."""
+    clones = Path.home() / CLONES / hashlib.sha256(url.encode()).hexdigest()[:12]
+    clones.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        for number in range(len(list(clones.glob("*.lock"))) + 1):
+            folder = clones / str(number)
+            with contextlib.suppress(Timeout):
+                stack.enter_context(FileLock(f"{folder}.lock", timeout=0))
+                break
+        if not (folder / ".git").exists():
+            _call(["git", "clone", "--quiet", url, str(folder)], clones, None)
+        yield folder
+
+
+def _has(folder: Path, experiment: str) -> bool:
+    """Whether a repository has an experiment of that name."""
+    listed = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]
+    told = subprocess.check_output(listed, cwd=folder, text=True)  # noqa: S603  # no shell
+    return any(each.endswith(f"/{experiment}") for each in told.split())

@@ -1,0 +1,64 @@
+"""A search's file is checked like params.yaml, and what it finds is written beside the comments."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.data.errors import UserError
+from stages.workflow.sweeps import read_sweep, write_params
+from tests.raw_files import ROOT
+
+GIVEN = (ROOT / "sweep.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def test_the_file_that_comes_with_the_project_is_legal() -> None:
+    sweep = read_sweep("sweep.yaml")
+    assert sweep.stage == "train_cnn"
+    assert sweep.measure({"validation": {"roc_auc": 0.5}}) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "instead", "told"),
+    [
+        ("model: cnn", "model: cmn", "model: 'cmn' is not allowed; allowed: one of baseline, cnn"),
+        ("trials: 30", "trials: 0", "trials: 0 is not allowed; allowed: a whole number from 1"),
+        ("prune: true", "", "prune: is missing; allowed: true or false; add it"),
+        ("goal: validation", "goal: test", "goal: 'test.roc_auc' is not allowed; allowed: one of"),
+        ("low: 0.2, high: 0.7", "low: 0.7, high: 0.2", "low the smaller"),
+        ("low: 0.2, high: 0.7", "low: 0.2, high: 1.5", "cnn.default.dropout: 1.5 is not allowed"),
+        ("low: 0.2, high: 0.7", "low: 0, high: 0.7, log: true", "allowed: log with low above 0"),
+        ("[32, 64, 128]", "[32, many]", "cnn.default.dense_units: 'many' is not allowed"),
+        (
+            "cnn.default.dropout",
+            "cnn.default.drop",
+            "is no setting of the training of cnn; allowed",
+        ),
+        ("cnn.default.dropout", "mobilenet.dropout", "is no setting of the training of cnn"),
+        ("cnn.default.dropout", "data.seed", "is no setting of the training of cnn"),
+        ("cnn.default.dropout", "cnn.seed", "is no setting of the training of cnn"),
+    ],
+)
+def test_a_mistake_is_one_line(given: str, instead: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    assert given in GIVEN
+    file.write_text(GIVEN.replace(given, instead), encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        read_sweep(str(file))
+    assert str(error.value).startswith(f"{file}: ")
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_found_takes_its_place_and_comments_stay(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    file.write_text(before, encoding="utf-8")
+    write_params(file, {"cnn.default.dropout": "0.31", "cnn.default.filters": "[16, 32, 64]"})
+    changed = set(file.read_text(encoding="utf-8").splitlines()) - set(before.splitlines())
+    assert changed == {"    dropout: 0.31", "    filters: [16, 32, 64]"}
+    assert len(file.read_text().splitlines()) == len(before.splitlines())
