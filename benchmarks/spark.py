@@ -78,6 +78,13 @@ def cluster(folder: Path, **settings: str) -> Iterator[dict[str, str]]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment = {**kept, "LC_ALL": "C.UTF-8", "SPARK_LOCAL_IP": HOST, **settings}
     environment |= {"PYSPARK_PYTHON": sys.executable, "MASTER": f"spark://{HOST}:{port}"}
+    # No task before all workers are there, or the first would take them all.
+    environment["SPARK_CONF_DIR"] = str(folder)
+    (folder / "spark-defaults.conf").write_text(
+        f"spark.cores.max {WORKERS}\n"
+        "spark.scheduler.minRegisteredResourcesRatio 1\n"
+        "spark.scheduler.maxRegisteredResourcesWaitingTime 300s\n"
+    )
     program = Path(pyspark.__file__).parent / "bin" / "spark-class"
     here = ("--host", HOST, "--webui-port", "0")
     master = ("master.Master", *here, "--port", port)
