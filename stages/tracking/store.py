@@ -51,6 +51,8 @@ VERSION = tuple(int(part) for part in mlflow.__version__.split(".")[:2])
 load_text = mlflow.artifacts.load_text
 
 LOCK_TIMEOUT = 120  # seconds
+# Whose errors come through MLflow where a client itself reaches the storage of artifacts, as s3://.
+OF_STORAGE = ("boto", "azure.", "google.")
 # What MLflow calls it if another process made the same dataset, or removed the run.
 COLLISIONS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 
@@ -257,7 +259,12 @@ def speaking_to_mlflow() -> Iterator[None]:
     """
     try:
         yield
-    except (MlflowException, OSError, ImportError, Timeout) as error:
+    except Exception as error:
+        if not (
+            isinstance(error, (MlflowException, OSError, ImportError, Timeout))
+            or type(error).__module__.startswith(OF_STORAGE)
+        ):
+            raise
         what = environment.printable(error)
         raise UserError(
             f"MLflow at {environment.shown_uri()} failed ({what}); start or mend it, or name "

@@ -87,11 +87,11 @@ class Project:
         return _checked(finished) if check else finished
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The user's environment, with nothing that points DVC or MLflow elsewhere."""
+        """The user's environment, with nothing that points DVC, MLflow or S3 elsewhere."""
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("MLFLOW_", "DVC_", "PYTEST_"))
+            if not name.startswith(("MLFLOW_", "DVC_", "AWS_", "PYTEST_"))
         }
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return {**kept, "PATH": path, "DVC_NO_ANALYTICS": "1", **more}

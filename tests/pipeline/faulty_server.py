@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -25,23 +25,28 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path, database: str = "") -> Iterator[int]:
+def mlflow_server(
+    folder: Path, database: str = "", options: Sequence[str] = (), **environment: str
+) -> Iterator[int]:
     """Port of an `mlflow server` that hands out artifacts itself, for as long as the block lasts.
 
     Args:
         folder: where it keeps artifacts and its log.
         database: URI; SQLite in the folder by default.
+        options: further ones, which count more than the above.
+        environment: of the server alone.
     """
     folder.mkdir(exist_ok=True)
     port = free_port()
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
+                *(sys.executable, "-m", "mlflow", "server"),
                 *("--backend-store-uri", database or f"sqlite:///{folder / 'server.db'}"),
-                *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
+                *("--artifacts-destination", str(folder / "artifacts"), *options),
+                *("--host", HOST, "--port", str(port), "--workers", "1"),
             ],
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **environment},
             stdout=log,
             stderr=log,
         )

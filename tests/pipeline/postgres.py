@@ -28,8 +28,12 @@ def _programs() -> Path:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str]:
-    """URI of an empty database on 127.0.0.1."""
+def postgres(password: str = "") -> Iterator[str]:
+    """URI of an empty database on 127.0.0.1.
+
+    Args:
+        password: without which it lets nobody in; it is not in the URI.
+    """
     programs = _programs()
     # PostgreSQL does not run as root; the package has a user for it.
     as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
@@ -37,7 +41,9 @@ def postgres() -> Iterator[str]:
     if as_user:
         shutil.chown(folder, "postgres")
     data, port = folder / "data", free_port()
-    initdb = [programs / "initdb", "-D", data, "-U", "mlflow", "--auth", "trust", "--no-sync"]
+    (folder / "password").write_text(password)
+    asked = ["--auth=scram-sha-256", "--pwfile", folder / "password"] if password else []
+    initdb = [programs / "initdb", "-D", data, "-U", "mlflow", *asked, "--no-sync"]
     subprocess.run([*as_user, *initdb], check=True, capture_output=True, cwd=folder)
     options = ["-D", data, "-p", str(port), "-h", HOST, "-k", folder, "-F"]
     process = subprocess.Popen(

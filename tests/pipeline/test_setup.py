@@ -105,7 +105,7 @@ def test_results_are_judged_when_they_are_there(ready: Path, flags: str) -> None
     stages = "python -m stages"
     compare = f"{stages} compare HEAD --reproduced"
     assert [each.strip() for each in calls] == [
-        *(f"{stages} params", "dvc remote default", "dvc repro --pull"),
+        *(f"{stages} params", "dvc remote default", "dvc ls-url remote://", "dvc repro --pull"),
         *(f"{stages} results", compare),
     ]
 
