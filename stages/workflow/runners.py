@@ -3,6 +3,7 @@
 import os
 import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol
 
 from stages.data.errors import UserError
@@ -55,13 +56,13 @@ class Here:
 
     def stop(self, name: str) -> None:
         """End a trial."""
-        stop_trial(name)
+        stop_trial(name, Path.cwd())
 
     def close(self) -> None:
         """End what still runs."""
         for name, future in self._futures.items():
             if not future.done():
-                stop_trial(name)
+                self.stop(name)
         self._pool.shutdown()
 
 

@@ -70,7 +70,8 @@ def run_trial(trial: Trial, origin: Origin | None = None) -> str:
         def call(*command: str) -> bool:
             return _call(command, folder, said.fileno())
 
-        stop_trial(trial.name)  # a search that was killed may have left it running
+        # A search that was killed may have left it running, here or in another clone.
+        stop_trial(trial.name, folder.parent if origin else folder)
         done = _has(folder, trial.name)
         if origin and not done:
             done = (
@@ -95,12 +96,13 @@ def _command(trial: Trial) -> list[str]:
     return ["dvc", "exp", "run", "--temp", "--name", trial.name, *settings, trial.stage]
 
 
-def stop_trial(name: str) -> None:
-    """Interrupt the stage of a trial that runs here, and wait until DVC has cleared up."""
+def stop_trial(name: str, folder: Path) -> None:
+    """Interrupt the stage of a trial that runs in or below a folder; DVC then clears up."""
     named = ["--temp", "--name", name]
-    for each in psutil.process_iter(["cmdline"]):
-        command = each.info["cmdline"] or []
-        if any(command[at : at + len(named)] == named for at in range(len(command))):
+    for each in psutil.process_iter(["cmdline", "cwd"]):
+        command, where = each.info["cmdline"] or [], Path(each.info["cwd"] or "/")
+        is_it = any(command[at : at + len(named)] == named for at in range(len(command)))
+        if is_it and where.is_relative_to(folder.resolve()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 for below in each.children(recursive=True):
                     if below.cmdline()[1:3] == STAGE:
@@ -115,7 +117,7 @@ def _call(command: Sequence[str], folder: Path, said: int | None) -> bool:
             return process.wait() == 0
         except BaseException:
             if "--name" in command:
-                stop_trial(command[command.index("--name") + 1])
+                stop_trial(command[command.index("--name") + 1], folder)
             process.terminate()
             raise
 
