@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from stages.__main__ import COMMANDS
 from stages.__main__ import STAGES as NAMES
+from tests.committed import clone_of_head
 from tests.imports import imported_files, imported_packages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +102,8 @@ def test_mlflow_is_imported_where_its_telemetry_has_been_turned_off_before() -> 
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_what_git_keeps_differs_from_run_to_run_by_no_time_and_no_path() -> None:
+def test_what_git_keeps_differs_from_run_to_run_by_no_time_and_no_path(tmp_path: Path) -> None:
+    committed = clone_of_head(tmp_path / "committed")
     for stage in STAGES.values():
         for kind in ("outs", "metrics", "plots"):
             for entry in stage.get(kind, []):
@@ -109,7 +111,7 @@ def test_what_git_keeps_differs_from_run_to_run_by_no_time_and_no_path() -> None
                     continue  # DVC keeps it, not Git
                 ((path, options),) = entry.items()
                 assert options["cache"] is False, path
-                files = [ROOT / path, *(ROOT / path).rglob("*")]
+                files = [committed / path, *(committed / path).rglob("*")]
                 for file in files:
                     if file.suffix in {".json", ".csv"} and file.exists():
                         content = file.read_text()
