@@ -1,6 +1,8 @@
 """Where the trials of a search run: here, one by one, or on the machines of a Ray cluster."""
 
 import os
+import re
+import socket
 import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,7 @@ from stages.workflow import trials
 from stages.workflow.revisions import git_says, workspace
 from stages.workflow.trials import Origin, Trial, run_trial, stop_trial
 
+HOST_AND_PORT = re.compile(r"([^:/]+):(\d{1,5})")
 LOST_WORKERS = 5  # of one trial, before it counts as failed
 
 
@@ -82,11 +85,12 @@ class OnRay:
         self.width, self._ray = width, ray
         self._origin = _origin(stage)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        address = os.environ.get("RAY_ADDRESS", "auto")
         try:
-            ray.init(
-                os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level="ERROR"
-            )
-        except (ConnectionError, ValueError) as error:
+            if match := HOST_AND_PORT.fullmatch(address):  # Ray itself would ask for minutes
+                socket.create_connection((match[1], int(match[2])), timeout=10).close()
+            ray.init(address, log_to_driver=False, logging_level="ERROR")
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"no Ray cluster answers ({' '.join(str(error).split())[:200]}); start one with "
                 "`.venv/bin/ray start --head`, or name one with RAY_ADDRESS"
