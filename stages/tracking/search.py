@@ -26,7 +26,7 @@ from stages.tracking.run import entry_now
 from stages.workflow.pipeline import md5_of_json
 from stages.workflow.revisions import find_revision, workspace
 from stages.workflow.runners import Runner
-from stages.workflow.sweeps import Sweep, Tried, value_at
+from stages.workflow.sweeps import Sweep, Tried, value_at, value_of
 from stages.workflow.trials import Trial
 
 SECONDS = 2.0  # between two looks at the trials that run
@@ -78,7 +78,7 @@ class Search:
         sweep = self._sweep
         definition = sweep.model_dump(mode="json", include={"model", "goal", "params"})
         definition["reads"] = md5_of_json(entry_now(sweep.stage).deps)
-        known = self.study.user_attrs.setdefault(DEFINITION, definition)
+        known = self.study.user_attrs.get(DEFINITION, definition)
         if differing := [each for each in definition if known.get(each) != definition[each]]:
             raise UserError(
                 f"the study {sweep.name} was begun with other {', '.join(differing)} (reads: code "
@@ -167,8 +167,7 @@ class Search:
             self.study.tell(trial, state=TrialState.FAIL)
             outcome = f"FAILED: {failed}"
         else:
-            metrics = find_revision(name).numbers(f"metrics/{self._sweep.stage}.json")
-            value = self._sweep.measure(metrics)
+            value = self._measured(name, trial)
             self.study.tell(trial, value)
             is_best = self.study.best_trial.number == trial.number
             outcome = f"{self._sweep.goal} {value:.4f}{', the best so far' if is_best else ''}"
@@ -176,6 +175,22 @@ class Search:
         ended = self.study.get_trials(deepcopy=False, states=ENDED)
         if len(ended) >= TOLERATED and all(each.state == TrialState.FAIL for each in ended):
             raise UserError(f"the first {len(ended)} trials failed; the last: {failed}")
+
+    def _measured(self, name: str, trial: optuna.Trial) -> float:
+        """The goal as the experiment of a trial has it.
+
+        Raises:
+            UserError: it is of another search that had this name.
+        """
+        revision, stage = find_revision(name), self._sweep.stage
+        tried = {key: value_of(text) for key, text in trial.user_attrs[PARAMS].items()}
+        is_it = all(value_at(revision.params, key) == value for key, value in tried.items())
+        if not is_it or revision.lock[stage].deps != entry_now(stage).deps:
+            raise UserError(
+                f"the experiment {name} is of another search (other params, code or data); remove "
+                f"those with `dvc exp remove`, or give the sweep another name"
+            )
+        return self._sweep.measure(revision.numbers(f"metrics/{stage}.json"))
 
     def best(self) -> FrozenTrial:
         """The best trial.

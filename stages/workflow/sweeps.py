@@ -118,6 +118,11 @@ def value_at(params: Mapping[str, Any], key: str) -> Any:
     return reduce(lambda section, each: section[each], key.split("."), params)
 
 
+def value_of(text: str) -> Any:
+    """What a text stands for in params.yaml."""
+    return YAML(typ="safe").load(text)
+
+
 def write_params(path: Path, texts: Mapping[str, str]) -> None:
     """Change values in params.yaml, and nothing else in it.
 
@@ -136,7 +141,7 @@ def write_params(path: Path, texts: Mapping[str, str]) -> None:
         comment = re.search(r"\s*(#.*)?$", lines[line])
         lines[line] = f"{lines[line][:column]}{text}{comment[0] if comment else ''}"
     changed = "".join(lines)
-    wanted = {key: YAML(typ="safe").load(text) for key, text in texts.items()}
+    wanted = {key: value_of(text) for key, text in texts.items()}
     found = YAML(typ="safe").load(changed)
     if any(value_at(found, key) != value for key, value in wanted.items()):
         told = ", ".join(f"{key}: {text}" for key, text in texts.items())

@@ -121,6 +121,13 @@ def test_a_study_is_of_one_thing_and_what_fails_says_why(trained: Project) -> No
     told = process.communicate()[1]
     assert process.returncode == 2
     assert told.startswith("ERROR: the study ridge was begun with other params")
+    # Experiments of a search whose study is gone are not taken for those of a new one.
+    (project.folder / "sweeps.db").unlink()
+    file.write_text(SWEEP.replace("seed: 0", "seed: 1"))
+    process = sweep(project, "other.yaml")
+    told = process.communicate()[1]
+    assert process.returncode == 2
+    assert "ERROR: the experiment ridge-0 is of another search" in told
     file.write_text(SWEEP.replace("name: ridge", "name: fails"))
     broken = project.folder / "stages/train_baseline.py"
     text = broken.read_text()
