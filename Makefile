@@ -30,7 +30,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help setup repro results plots compare champion reproduced test lint workflows stale smoke \
-  photos hooks scale test-scale sync ui serve demo report seeds sweep best benchmark pictures lock readme
+  photos hooks scale test-scale sync ui serve demo report seeds sweep best benchmark profile pictures lock readme
 
 # Of which Python .venv is, or is asked to be, and where. An environment that was made elsewhere, as
 # one that was moved or copied with its folder, is made anew.
@@ -136,7 +136,10 @@ best: $(SCALED) ## write what the search found into params.yaml
 benchmark: $(INSTALLED) ## time the networks against scripts as written by hand
 	$(BIN)/python -m benchmarks.time_to_accuracy
 
-readme: $(INSTALLED) ## write the tables of README.md, docs/compare.md and docs/export.md from the files
+profile: $(INSTALLED) ## run the pipeline in a clone: seconds, memory and arithmetic of each stage
+	$(BIN)/python -m benchmarks.profile
+
+readme: $(INSTALLED) ## write the tables of README.md and docs/ from the files of metrics/ and benchmarks/
 	$(BIN)/python -m stages results --write-readme
 
 pictures: $(INSTALLED) ## take the pictures of MLflow's pages for the README (needs Chromium)

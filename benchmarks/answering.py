@@ -8,6 +8,7 @@ by as many threads as there are cores, each with one photo or 32 in a request, f
 """
 
 import base64
+import itertools
 import json
 import os
 import signal
@@ -26,8 +27,8 @@ import numpy as np
 import requests
 from PIL import Image
 
-from benchmarks.machine import measured_on
-from stages.data.files import read_arrays, write_json
+from benchmarks.machine import measured_on, write_benchmark
+from stages.data.files import read_arrays
 from stages.models.names import MODELS
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -55,7 +56,35 @@ def main() -> None:
         for name in MODELS:
             result[name] = {"predict": of_predict(name, folder), "serve": of_server(name, folder)}
             print(name, json.dumps(result[name]), flush=True)
-    write_json(RESULT, result)
+    write_benchmark(RESULT, result, predict=of_predict_table(result), serve=of_server_table(result))
+
+
+def of_predict_table(result: dict[str, Any]) -> dict[str, Any]:
+    """How `predict` answers, as it stands in the docs."""
+    rows = [
+        [
+            model.title,
+            f"{result[name]['predict']['seconds_for_one']:.1f}",
+            f"{result[name]['predict']['photos_a_second']:,.0f}",
+            f"{result[name]['predict']['cpu_ms_a_photo']:.1f}",
+        ]
+        for name, model in MODELS.items()
+    ]
+    header = ["model", "one photo, seconds", "then photos a second", "ms of a core a photo"]
+    return {"caption": "CIFAR-10's test images as PNG", "header": header, "rows": rows}
+
+
+def of_server_table(result: dict[str, Any]) -> dict[str, Any]:
+    """How the server answers, as it stands in the docs."""
+    rows = []
+    for (name, model), batch in itertools.product(MODELS.items(), BATCHES):
+        found = result[name]["serve"][f"batch_{batch}"]
+        within = [f"{found[f'p{each}_ms']:,.0f}" for each in PERCENTILES]
+        rows.append([model.title, f"{batch}", f"{found['photos_a_second']:,.0f}", *within])
+    header = ["model", "photos a request", "photos a second", "ms a request: median"]
+    header += [f"{each} % within" for each in PERCENTILES[1:]]
+    caption = f"On loopback, asked by {result['asking_threads']} threads"
+    return {"caption": caption, "header": header, "rows": rows}
 
 
 def timed(*arguments: str) -> tuple[float, float]:

@@ -11,12 +11,12 @@ into docs/compare.md.
 
 import argparse
 import itertools
-import json
 import random
 import statistics
 from pathlib import Path
+from typing import Any
 
-from benchmarks.machine import measured_on
+from benchmarks.machine import measured_on, write_benchmark
 from stages.commands.seeds import remove_experiment, run_experiment
 from stages.models.names import MODELS
 from stages.results.comparison import Comparison
@@ -63,9 +63,17 @@ def main() -> None:
         )
     if options.losses:
         rows += [loss(*each) for each in losses(params)]
-    content = {**measured_on(), "rows": rows}
-    RESULT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(RESULT.read_text(encoding="utf-8"), end="")
+    write_benchmark(RESULT, {**measured_on(), "rows": rows}, gate=table(rows))
+
+
+def table(rows: list[dict[str, str]]) -> dict[str, Any]:
+    """As it stands in the docs."""
+    return {
+        "caption": "What the gate does",
+        "header": ["change", "at the gate"],
+        "rows": [[each["what"], each["outcome"]] for each in rows],
+        "words": [1],
+    }
 
 
 def pairs(

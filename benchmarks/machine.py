@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from stages.data.files import write_json
+
 CPUS = Path("/proc/cpuinfo")  # of Linux; elsewhere Python knows the name
 
 
@@ -18,3 +20,16 @@ def measured_on() -> dict[str, Any]:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
     revision = subprocess.check_output(command, text=True).strip()  # Git's own
     return {"machine": {"processor": processor, **machine}, "revision": revision}
+
+
+def write_benchmark(path: Path, content: dict[str, Any], **tables: dict[str, Any]) -> None:
+    """Write what was measured, and how it is shown: `make readme` puts the tables into pages.
+
+    Args:
+        path: of the file, JSON.
+        content: what was measured, with where.
+        tables: by name, the caption (text), header (texts) and rows (of texts) of each; `words` are
+            the numbers of the columns that hold no numbers, but for the first.
+    """
+    write_json(path, {**content, "tables": tables})
+    print(path.read_text(encoding="utf-8"), end="")

@@ -5,12 +5,15 @@ of this machine tells them.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 from stages.data.errors import UserError
 
-README, ON_THE_GATE = Path("README.md"), Path("docs/compare.md")
-ON_EXPORT = Path("docs/export.md")
+PAGES = ("README.md", "docs/*.md")
+PLACE = re.compile(
+    r"(<!-- (\w+): written by `make readme` -->\n).*?(<!-- end of \2 -->)", re.DOTALL
+)
 NEXT = """\
 Compare the runs in the browser: make ui
 Try a change: source .venv/bin/activate && dvc exp run -S cnn.default.epochs=5
@@ -22,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-readme",
         action="store_true",
-        help=f"write the tables of {README}, {ON_THE_GATE} and {ON_EXPORT} instead",
+        help="write the tables of README.md and docs instead, each where its markers are",
     )
 
 
@@ -48,16 +51,15 @@ def run(options: argparse.Namespace) -> None:
 
 
 def pages_with_tables() -> dict[Path, str]:
-    """The pages with their tables renewed, each below its caption.
+    """The pages whose tables change, with all their tables, each below its caption.
 
     Raises:
-        UserError: a marker or a file is missing.
+        UserError: a file is missing, a table has no place, or a place no table.
     """
     from stages.results.markdown import escaped, table
     from stages.results.measurements import Measurements
     from stages.results.report_tables import (
-        export_table,
-        gate_table,
+        benchmark_tables,
         results_table,
         seeds_table,
         times_table,
@@ -65,19 +67,29 @@ def pages_with_tables() -> dict[Path, str]:
 
     measured = Measurements()
     tables = {
-        "results": (README, results_table(measured, with_seconds=False)),
-        "seeds": (README, seeds_table(measured)),
-        "times": (README, times_table()),
-        "gate": (ON_THE_GATE, gate_table()),
-        "export": (ON_EXPORT, export_table()),
+        "results": results_table(measured, with_seconds=False),
+        "seeds": seeds_table(measured),
+        "times": times_table(),
+        **benchmark_tables(),
     }
-    pages = {path: path.read_text(encoding="utf-8") for path, _ in tables.values()}
-    for name, (path, shown) in tables.items():
-        begin, end = f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
-        before, found, rest = pages[path].partition(begin)
-        _, found_end, after = rest.partition(end)
-        if not (found and found_end):
-            raise UserError(f"{path}: has no {begin} or {end}; put it where the table belongs")
-        content = f"{escaped(shown.caption)}:\n\n{table(shown)}"
-        pages[path] = f"{before}{begin}\n{content}\n{end}{after}"
-    return pages
+    placed = set()
+
+    def renewed(place: re.Match[str]) -> str:
+        begin, name, end = place.groups()
+        if name not in tables:
+            raise UserError(f"there is no table {name}; known: {', '.join(tables)}")
+        placed.add(name)
+        return f"{begin}{escaped(tables[name].caption)}:\n\n{table(tables[name])}\n{end}"
+
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for each in PAGES
+        for path in sorted(Path().glob(each))
+    }
+    pages = {path: PLACE.sub(renewed, text) for path, text in texts.items()}
+    if missing := [name for name in tables if name not in placed]:
+        raise UserError(
+            f"no page has a place for {', '.join(missing)}; put a line <!-- {missing[0]}: written "
+            f"by `make readme` --> and a line <!-- end of {missing[0]} --> where it belongs"
+        )
+    return {path: text for path, text in pages.items() if text != texts[path]}

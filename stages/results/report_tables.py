@@ -32,8 +32,6 @@ from stages.statistics.paired import COUNTS
 from stages.tracking.receipts import find_receipts
 
 TIMES = Path("benchmarks/time_to_accuracy.json")
-GATE = Path("benchmarks/gate.json")
-EXPORT = Path("benchmarks/export.json")
 SHOWN_ISSUES = 20
 UNCHANGED = "unchanged"  # the test images as they are, in the measures of robustness
 COUNT_TITLES = ("both right", "only the first", "only the second", "both wrong")
@@ -122,44 +120,20 @@ def times_table() -> Table:
     return Table(f"Time to accuracy {_measured_at(content)}", header, rows)
 
 
-def gate_table() -> Table:
-    """How often the gate fails what only another seed made worse, and which losses it catches.
+def benchmark_tables() -> dict[str, Table]:
+    """The tables that benchmarks have written beside what they measured, by name.
 
     Raises:
-        UserError: the file of the benchmark is missing or damaged.
+        UserError: a file of a benchmark is damaged.
     """
-    content = read_json(GATE)
-    rows = [[each["what"], each["outcome"]] for each in content["rows"]]
-    caption = f"What the gate does {_measured_at(content)}"
-    return Table(caption, ["change", "at the gate"], rows, words=(1,))
-
-
-def export_table() -> Table:
-    """The networks in other formats: how far from the original, how large, how fast.
-
-    Raises:
-        UserError: the file of the benchmark is missing or damaged.
-    """
-    content = read_json(EXPORT)
-    rows = []
-    for name, model in MODELS.items():
-        for kind, measured in content.get(name, {}).items():
-            difference = measured.get("largest_difference_in_millionths")
-            rows.append(
-                [
-                    model.title,
-                    kind,
-                    ABSENT if difference is None else f"{difference / 1e6:.1e}",
-                    ABSENT if difference is None else f"{measured['changed_classes']:,}",
-                    f"{measured['megabytes']:.2f}",
-                    f"{measured['ms_an_image']:.1f}",
-                    f"{measured['cpu_ms_an_image']:.1f}",
-                ]
-            )
-    header = ["network", "format", "largest difference of a probability", "changed classes"]
-    header += ["MB", "ms an image", "ms of a core"]
-    caption = f"Compared with the original on {content['images']:,} test images"
-    return Table(f"{caption} {_measured_at(content)}", header, rows, words=(1,))
+    found = {}
+    for path in sorted(TIMES.parent.glob("*.json")):
+        content = read_json(path)
+        for name, each in content.get("tables", {}).items():
+            caption = f"{each['caption']} {_measured_at(content)}"
+            words = tuple(each.get("words", ()))
+            found[name] = Table(caption, each["header"], each["rows"], words=words)
+    return found
 
 
 def _measured_at(content: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self._sweep = sweep
-        self._ranges = {key: _distribution(tried) for key, tried in sweep.params.items()}
+        self._ranges = distributions(sweep)
         self._running: dict[str, optuna.Trial] = {}
         self._pruned: set[str] = set()
         self._told_epochs: dict[str, int] = {}
@@ -63,11 +63,8 @@ class Search:
                 storage=storage or f"sqlite:///{project_root() / 'sweeps.db'}",
                 study_name=sweep.name,
                 direction="maximize",
-                sampler=optuna.samplers.TPESampler(
-                    seed=sweep.seed, n_startup_trials=DRAWN, multivariate=True, constant_liar=True
-                ),
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=DRAWN, n_warmup_steps=2),
                 load_if_exists=True,
+                **strategy(sweep.seed),
             )
         except Exception as error:  # of Optuna, SQLAlchemy or a driver
             raise UserError(f"the study's database fails: {printable(error)}") from error
@@ -240,6 +237,21 @@ class Search:
             store.client().set_terminated(run_id, "FINISHED")
         except (store.MlflowException, OSError, ValueError) as error:
             print(f"WARNING: the pictures are not in MLflow ({printable(error)})", file=sys.stderr)
+
+
+def strategy(seed: int) -> dict[str, Any]:
+    """How a study proposes, and which trials it ends; arguments of `optuna.create_study`."""
+    return {
+        "sampler": optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=DRAWN, multivariate=True, constant_liar=True
+        ),
+        "pruner": optuna.pruners.MedianPruner(n_startup_trials=DRAWN, n_warmup_steps=2),
+    }
+
+
+def distributions(sweep: Sweep) -> dict[str, BaseDistribution]:
+    """From which values a study proposes, by key of params.yaml; a choice is written as JSON."""
+    return {key: _distribution(tried) for key, tried in sweep.params.items()}
 
 
 def _distribution(tried: Tried) -> BaseDistribution:
