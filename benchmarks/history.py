@@ -206,7 +206,11 @@ def milliseconds_of_page(project: Path) -> float:
     store = f"sqlite:///{project / 'mlflow.db'}"
     users = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
     with subprocess.Popen(
-        [sys.executable, *command, "--backend-store-uri", store], cwd=project, env=users
+        [sys.executable, *command, "--backend-store-uri", store],
+        cwd=project,
+        env=users,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as server:
         try:
             api = f"{address}/api/2.0/mlflow"

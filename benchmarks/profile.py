@@ -40,6 +40,11 @@ class Seen:
     ended: float
     mib: float = 0.0
 
+    @property
+    def seconds(self) -> float:
+        """From start to end."""
+        return self.ended - self.began
+
 
 def main() -> None:
     """Run the pipeline, watch it, write what was seen."""
@@ -48,7 +53,7 @@ def main() -> None:
         prepare(clone)
         peak = float(in_clone(clone, "from benchmarks.profile import peak; print(peak())"))
         began = time.time()
-        seen = watch(clone)
+        seen = watch(clone, "repro", "--force")
         total = time.time() - began
         counted: dict[str, list[float]] = json_of(in_clone(clone, COUNT_ARITHMETIC))
         receipts = json_of(in_clone(clone, RECEIPTS))
@@ -58,7 +63,7 @@ def main() -> None:
         images, arithmetic = counted.get(stage, (0, 0.0))
         work = seconds - tracking
         rows[stage] = {
-            "process_seconds": round(of_process.ended - of_process.began, 1),
+            "process_seconds": round(of_process.seconds, 1),
             "work_seconds": round(work, 1),
             "mlflow_seconds": round(tracking, 1),
             "memory_mib": round(of_process.mib),
@@ -120,11 +125,11 @@ def prepare(clone: Path) -> None:
     run(["dvc", "cache", "dir", "--local", cache], cwd=clone)
 
 
-def watch(clone: Path) -> dict[str, Seen]:
-    """Run the pipeline; which process ran each stage, from when to when, and its most memory."""
+def watch(clone: Path, *arguments: str) -> dict[str, Seen]:
+    """Run the pipeline by DVC; of each stage, from when to when it ran, and its most memory."""
     found: dict[str, Seen] = {}
     environment = {each: os.environ[each] for each in os.environ if each != "MLFLOW_TRACKING_URI"}
-    command = [sys.executable, "-m", "dvc", "repro", "--force"]
+    command = [sys.executable, "-m", "dvc", *arguments]
     with subprocess.Popen(command, cwd=clone, env=environment, stdout=sys.stderr) as dvc:
         of_dvc = psutil.Process(dvc.pid)
         while dvc.poll() is None:

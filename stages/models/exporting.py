@@ -26,7 +26,6 @@ Run = Callable[[np.ndarray], np.ndarray]
 LARGEST_DIFFERENCE = 1e-3  # of a probability; on the test images 2e-5 was seen (docs/export.md)
 BATCH = 10  # images that a runtime is given at once, as many as the original network
 ABOUT = "about.json"
-INSTALL = "install with .venv/bin/uv pip install -r pyproject.toml --extra export"
 SAVED_MODEL = "saved_model.pb"  # each folder of a SavedModel has it
 
 
@@ -37,7 +36,7 @@ class Format:
     Attributes:
         suffix: of their names; empty for a folder.
         keras_name: what `keras.Model.export` calls it.
-        packages: that it needs beside TensorFlow; they are not in the lock file.
+        packages: that it needs beside TensorFlow; `make scale` installs them.
     """
 
     suffix: str
@@ -75,7 +74,8 @@ def check_packages(name: str) -> None:
     """
     needed = FORMATS[name].packages
     if missing := [each for each in needed if importlib.util.find_spec(each) is None]:
-        raise UserError(f"--format {name}: not installed: {', '.join(missing)}; {INSTALL}")
+        listed = ", ".join(missing)
+        raise UserError(f"--format {name}: not installed: {listed}; `make scale` installs it")
 
 
 def export(classifier: Classifier, path: Path, name: str, images: np.ndarray) -> Difference:

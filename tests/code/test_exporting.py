@@ -165,4 +165,4 @@ def test_a_format_whose_packages_are_missing_is_refused_with_how_to_install_them
         check_packages("onnx")
     said = str(refused.value)
     assert said.startswith("--format onnx: not installed: ")
-    assert said.endswith(".venv/bin/uv pip install -r pyproject.toml --extra export")
+    assert said.endswith("`make scale` installs it")
