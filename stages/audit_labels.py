@@ -32,9 +32,12 @@ ISSUES = Path("metrics/label_issues.csv")
 def main(params: "Params", _report: "EpochReport") -> None:
     """Read, run the pretrained network, cross-validate, write."""
     splits = {name: read_split(name) for name in ("train", "validation")}
-    images = np.concatenate([split.images for split in splits.values()])
     labels = np.concatenate([split.labels for split in splits.values()])
-    features = pooled_features(images, read_arrays(PRETRAINED), params.audit.input_size)
+    pretrained, size = read_arrays(PRETRAINED), params.audit.input_size
+    # One after the other: large splits stay on disk.
+    features = np.concatenate(
+        [pooled_features(split.images, pretrained, size) for split in splits.values()]
+    )
     probabilities = out_of_fold_probabilities(features, labels, params.audit.folds)
     suspects = doubtful_labels(labels, probabilities)
     measured = {
