@@ -76,7 +76,7 @@ champion: $(INSTALLED) ## propose a result as the champion in MLflow's registry;
 test: $(INSTALLED) ## run all tests: code, data, pipeline
 	PYTHONUTF8=1 $(BIN)/pytest
 
-scale: $(SCALED) ## add the packages for search, Ray, S3 and Spark (docs/scale.md)
+scale: $(SCALED) ## add the packages for search, Ray, S3, Spark and ONNX (docs/scale.md)
 
 test-scale: $(SCALED) ## add them, and run their tests
 	PYTHONUTF8=1 $(BIN)/pytest --numprocesses 0 --timeout 1200 tests/scale

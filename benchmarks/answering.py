@@ -44,6 +44,7 @@ IMPORT = "import stages.models.network"
 def main() -> None:
     """Measure, and write what was found."""
     result: dict[str, Any] = {**measured_on(), "photos": PHOTOS, "asking_threads": ASKING}
+    result["load_average_before"] = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         images = read_arrays(Path("data/prepared/test.npz"))["images"][:PHOTOS]
@@ -52,7 +53,6 @@ def main() -> None:
         result["to_import_tensorflow"] = dict(
             zip(("seconds", "cpu_seconds"), timed("-c", IMPORT), strict=True)
         )
-        result["load_average_before"] = os.getloadavg()[0]
         for name in MODELS:
             result[name] = {"predict": of_predict(name, folder), "serve": of_server(name, folder)}
             print(name, json.dumps(result[name]), flush=True)

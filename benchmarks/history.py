@@ -68,7 +68,7 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, help="one length instead of 250 and 1,000")
     options = parser.parse_args()
-    rows = []
+    where, rows = measured_on(), []
     for kind, count in itertools.product(KINDS, [options.count] if options.count else LENGTHS):
         with tempfile.TemporaryDirectory() as folder:
             project = Path(folder)
@@ -76,7 +76,7 @@ def main() -> None:
             rows.append({"kind": kind, "count": count} | measured(project, kind))
         print(json.dumps(rows[-1]), flush=True)
     if not options.count:
-        write_benchmark(RESULTS, measured_on() | {"histories": rows}, history=table(rows))
+        write_benchmark(RESULTS, where | {"histories": rows}, history=table(rows))
 
 
 def table(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def table(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "caption": "A project of two stages as its history grows",
         "header": [
             *("history", "first sync", "memory", "sync with nothing to do", "memory"),
-            *("`dvc exp show`", "memory", "MLflow: 100 runs"),
+            *("dvc exp show", "memory", "MLflow: 100 runs"),
         ],
         "rows": [
             [
@@ -186,13 +186,13 @@ def used(what: str, arguments: list[str], folder: Path) -> dict[str, float]:
     users = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     command = [sys.executable, *arguments]
     process = subprocess.Popen(command, cwd=folder, env=users, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise ValueError(f"{what} ended with {status}")
+        raise ValueError(f"{what} ended with {os.waitstatus_to_exitcode(status)}")
     unit = 1e6 if sys.platform == "darwin" else 1e3  # a Mac counts bytes
     return {
-        f"{what}_seconds": round(used.ru_utime + used.ru_stime, 1),
-        f"{what}_megabytes": round(used.ru_maxrss / unit),
+        f"{what}_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        f"{what}_megabytes": round(usage.ru_maxrss / unit),
     }
 
 
@@ -215,6 +215,8 @@ def milliseconds_of_page(project: Path) -> float:
         try:
             api = f"{address}/api/2.0/mlflow"
             while not answers(f"{address}/health"):
+                if server.poll() is not None:
+                    raise ValueError("MLflow's server does not start")
                 time.sleep(0.5)
             listed = requests.post(
                 f"{api}/experiments/search", json={"max_results": 10}, timeout=60
@@ -226,8 +228,7 @@ def milliseconds_of_page(project: Path) -> float:
                 page = {"experiment_ids": numbers, **PAGE}
                 said = requests.post(f"{api}/runs/search", json=page, timeout=60)
                 seconds.append(time.perf_counter() - began)
-                if len(said.json()["runs"]) < PAGE["max_results"]:
-                    raise ValueError(f"{len(said.json()['runs'])} runs are there")
+                said.raise_for_status()
         finally:
             server.send_signal(signal.SIGTERM)
     return round(1000 * statistics.median(seconds), 1)

@@ -12,13 +12,16 @@ from stages.data.files import write_json
 CPUS = Path("/proc/cpuinfo")  # of Linux; elsewhere Python knows the name
 
 
-def measured_on() -> dict[str, Any]:
-    """`machine` (processor, kind, cores), and `revision`, with -dirty if it was changed."""
+def measured_on(folder: Path = Path()) -> dict[str, Any]:
+    """`machine` (processor, kind, cores), and `revision` of a folder, with -dirty if changed.
+
+    To be called before anything is measured: commits may follow meanwhile.
+    """
     named = re.search(r"model name\s*: (.+)", CPUS.read_text()) if CPUS.exists() else None
     processor = named[1] if named else platform.processor()
     machine = {"machine": platform.machine(), "cores": os.cpu_count()}
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
-    revision = subprocess.check_output(command, text=True).strip()  # Git's own
+    revision = subprocess.check_output(command, cwd=folder, text=True).strip()
     return {"machine": {"processor": processor, **machine}, "revision": revision}
 
 

@@ -48,7 +48,7 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measured(options.measure)))
         return
-    rows = []
+    where, rows = measured_on(), []
     for count in [options.photos] if options.photos else COUNTS:
         with tempfile.TemporaryDirectory(dir=ROOT / ".dvc" / "tmp") as folder:
             write_project(Path(folder), count)
@@ -56,12 +56,12 @@ def main() -> None:
         rows.append({"photos": count, **found})
         print(json.dumps(rows[-1]), flush=True)
     if not options.photos:
-        write_benchmark(RESULTS, {**measured_on(), "rows": rows}, own_photos=table(rows))
+        write_benchmark(RESULTS, {**where, "rows": rows}, own_photos=table(rows))
 
 
 def table(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """As it stands in the docs."""
-    header = ["photos", "`prepare`: ms a photo", "MiB", "frozen features: ms an image", "MiB"]
+    header = ["photos", "prepare: ms a photo", "MiB", "frozen features: ms an image", "MiB"]
     cells = [
         [f"{row['photos']:,}"]
         + [

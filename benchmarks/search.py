@@ -3,12 +3,13 @@
     python -m benchmarks.search                       # about half an hour; writes search.json
     python -m benchmarks.search --seeds 1 --images 500   # less: prints it
 
-Searched is what sweep.yaml searches, in its ranges. The grid has two values of each param, at a
-quarter and three quarters of the range. `sweep` proposes and prunes as `make sweep` does, but does
-not know the values of params.yaml; `random` draws as often without learning or pruning. Each may
-train as many epochs as the grid has. All choose by the validation images; what each has chosen is
-trained three more times, with other seeds, and judged on training images that it did not learn
-from. The CNN has a quarter of its filters, so that a training takes seconds. No test image is read.
+Searched is what sweep.yaml searches of the CNN, in its ranges. The grid has two values of each
+param, at a quarter and three quarters of the range. `sweep` proposes and prunes as `make sweep`
+does, but does not know the values of params.yaml; `random` draws as often without learning or
+pruning. Each may train as many epochs as the grid has. All choose by the validation images; what
+each has chosen is trained three more times, with other seeds, and judged on training images that it
+did not learn from. The CNN has a quarter of its filters, so that a training takes seconds. No test
+image is read.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import optuna
 from scipy import stats
 
 from benchmarks.machine import measured_on, write_benchmark
+from stages.data.errors import UserError
 from stages.data.splits import Split, read_split
 from stages.models.cnn import train_cnn
 from stages.models.network import keras
@@ -48,6 +50,8 @@ class Trainings:
     def __init__(self, sweep: Sweep, params: Params, images: int) -> None:
         """Take so many images to learn from, and others to judge by."""
         split = read_split("train")
+        if images + JUDGES > len(split):
+            raise UserError(f"--images: {images}; allowed: up to {len(split) - JUDGES:,}")
         order = np.random.default_rng(0).permutation(len(split))
         self.learning, self.judges = split.take(order[:images]), split.take(order[-JUDGES:])
         self.validation = read_split("validation")
@@ -59,7 +63,7 @@ class Trainings:
         self.epochs = 0
 
     def measured(
-        self, values: Values, seed: int, measured_on: Split, trial: optuna.Trial | None = None
+        self, values: Values, seed: int, judges: Split, trial: optuna.Trial | None = None
     ) -> float:
         """The goal of the sweep, of a training, on some images.
 
@@ -82,7 +86,7 @@ class Trainings:
             image_size=self._image_size,
             class_weights=None,
         )
-        told = (measured_on.labels, classifier.predict(measured_on.images))
+        told = (judges.labels, classifier.predict(judges.images))
         return self._sweep.measure(training_metrics(train=told, validation=told))
 
     def best(self, proposed: Iterator[tuple[Values, optuna.Trial | None]], seed: int) -> Values:
@@ -110,7 +114,7 @@ def main() -> None:
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    sweep, params = read_sweep("sweep.yaml"), read_params()
+    where, sweep, params = measured_on(), read_sweep("sweep.yaml"), read_params()
     trainings = Trainings(sweep, params, options.images)
     grid = [
         dict(zip(sweep.params, values, strict=True))
@@ -146,7 +150,7 @@ def main() -> None:
             }
         )
         print(json.dumps(rows[-1]), flush=True)
-    result = {**measured_on(), "goal": sweep.goal, **summary(rows, sweep)}
+    result = {**where, "goal": sweep.goal, **summary(rows, sweep)}
     if (options.seeds, options.images) == (SEEDS, IMAGES):
         write_benchmark(RESULT, result | {"rows": rows}, search=table(result, options.seeds))
     else:

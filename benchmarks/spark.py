@@ -75,8 +75,8 @@ def table(result: dict[str, Any]) -> dict[str, Any]:
             row += [f"{spark[cost]['photos_a_second']:.0f}", f"{spark[cost]['of_predict']:.2f}"]
         row += [f"{predict['seconds_from_start_to_end']:.0f}"]
         rows.append([*row, f"{spark['seconds_of_first_pass']:.0f}"])
-    header = ["model", "photos", "photos a second: `predict`", "Spark", "ratio"]
-    header += ["Spark, with 4 MiB for each file", "ratio", "seconds from start to end: `predict`"]
+    header = ["model", "photos", "photos a second: predict", "Spark", "ratio"]
+    header += ["Spark, with 4 MiB for each file", "ratio", "seconds from start to end: predict"]
     caption = "CIFAR-10's test images as PNG, two workers that are warm"
     return {"caption": caption, "header": [*header, "first pass of Spark"], "rows": rows}
 

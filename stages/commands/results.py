@@ -1,7 +1,7 @@
 """Print the results of the models from the files of the last `dvc repro`, and what to do next.
 
-Accuracies with the 95 % interval of Wilson for the test; seconds of the training stage where a log
-of this machine tells them.
+Accuracies with the 95 % interval of Wilson for the test; seconds of the training stage where a
+receipt of this machine tells them.
 """
 
 import argparse

@@ -168,3 +168,8 @@ def test_what_other_machines_lack_is_told_before_the_search(pushed: Project) -> 
     finished = project.python(*asked, check=False, RAY_ADDRESS=f"{HOST}:9")
     assert finished.returncode == 2
     assert "ERROR: no Ray cluster answers" in finished.stderr.splitlines()[-1]
+    project.run("dvc", "config", "--unset", "core.remote")
+    project.commit("no default")
+    project.run("git", "push", "--quiet", "origin", "main")
+    told = project.python(*asked, check=False).stderr
+    assert "ERROR: no DVC remote is the default" in told
