@@ -16,6 +16,8 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from stages.__main__ import main
+from stages.commands.results import pages_with_tables
+from stages.data.errors import UserError
 from stages.results.measurements import Measurements
 from stages.results.report_tables import benchmark_tables, times_table
 from stages.results.text import param, points
@@ -246,6 +248,36 @@ def test_a_benchmark_tells_its_machine_and_revision(content: dict[str, Any], sai
     write("benchmarks/gate.json", {**content, "tables": {"gate": empty}})
     assert times_table().caption.endswith(said)
     assert benchmark_tables()["gate"].caption == f"gate {said}"
+
+
+def test_a_table_stands_where_a_page_has_a_place_for_it_and_nowhere_else(project: Path) -> None:
+    write("benchmarks/time_to_accuracy.json", {"targets": []})
+    speed = {"caption": "Speed", "header": ["model", "photos"], "rows": [["CNN", "1|2"]]}
+    write("benchmarks/speed.json", {"tables": {"speed": speed}})
+    own = "".join(map(place_for, ("results", "seeds", "times")))
+    (project / "README.md").write_text(own)
+    page = project / "docs" / "speed.md"
+    page.parent.mkdir()
+    page.write_text(f"# Speed\n{place_for('speed')}The end.\n")
+    pages = pages_with_tables()
+    assert {path.name for path in pages} == {"README.md", "speed.md"}
+    of_speed = pages[Path("docs/speed.md")]
+    assert of_speed.startswith("# Speed\n<!-- speed: ")
+    assert "\n\n| model | photos |\n| --- | ---: |\n| CNN | 1\\|2 |\n<!-- end of" in of_speed
+    assert of_speed.endswith("The end.\n")
+    for path, text in pages.items():
+        path.write_text(text)
+    assert pages_with_tables() == {}  # and once more is no change
+    page.write_text(place_for("sped"))
+    with pytest.raises(UserError, match="there is no table sped; known: results, seeds, times, sp"):
+        pages_with_tables()
+    page.write_text("# Speed\n")
+    with pytest.raises(UserError, match="no page has a place for speed; put a line <!-- speed"):
+        pages_with_tables()
+
+
+def place_for(name: str) -> str:
+    return f"<!-- {name}: written by `make readme` -->\nold\n<!-- end of {name} -->\n"
 
 
 @pytest.mark.usefixtures("project")
