@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 CLONES = Path(".cache/trials")  # in the home folder of a machine
 STAGE = ["-m", "stages"]  # in the command line of a process that runs a stage
+PATIENCE = 120.0  # seconds in which an interrupted trial may tell MLflow and clear up
 TOLD = 3  # lines of what DVC said that tell why a trial failed
 
 
@@ -97,17 +98,27 @@ def _command(trial: Trial) -> list[str]:
 
 
 def stop_trial(name: str, folder: Path) -> None:
-    """Interrupt the stage of a trial that runs in or below a folder; DVC then clears up."""
+    """Interrupt the stage of a trial that runs in or below a folder; DVC then clears up.
+
+    What is still there after `PATIENCE` is killed.
+    """
     named = ["--temp", "--name", name]
     for each in psutil.process_iter(["cmdline", "cwd"]):
         command, where = each.info["cmdline"] or [], Path(each.info["cwd"] or "/")
         is_it = any(command[at : at + len(named)] == named for at in range(len(command)))
         if is_it and where.is_relative_to(folder.resolve()):
             with contextlib.suppress(psutil.NoSuchProcess):
-                for below in each.children(recursive=True):
-                    if below.cmdline()[1:3] == STAGE:
-                        below.send_signal(signal.SIGINT)  # so its run in MLflow ends, too
-                each.wait()
+                _end([*each.children(recursive=True), each])
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.cmdline()[1:3] == STAGE:
+                process.send_signal(signal.SIGINT)  # so its run in MLflow ends, too
+    for process in psutil.wait_procs(processes, timeout=PATIENCE)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _call(command: Sequence[str], folder: Path, said: int | None) -> bool:

@@ -1,11 +1,15 @@
 """A search's file is checked like params.yaml, and what it finds is written beside the comments."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages.data.errors import UserError
 from stages.workflow.sweeps import read_sweep, write_params
+from stages.workflow.trials import stop_trial
 from tests.raw_files import ROOT
 
 GIVEN = (ROOT / "sweep.yaml").read_text(encoding="utf-8")
@@ -52,6 +56,22 @@ def test_a_mistake_is_one_line(given: str, instead: str, told: str, tmp_path: Pa
     assert str(error.value).startswith(f"{file}: ")
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_trial_that_does_not_heed_an_interrupt_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.workflow.trials.PATIENCE", 1.0)
+    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    command = [sys.executable, "-c", deaf, "--temp", "--name"]
+    with (
+        subprocess.Popen([*command, "cnn-1"], cwd=tmp_path) as trial,
+        subprocess.Popen([*command, "cnn-10"], cwd=tmp_path) as another,
+    ):
+        stop_trial("cnn-1", tmp_path)
+        assert trial.wait(10) == -signal.SIGKILL
+        assert another.poll() is None
+        another.kill()
 
 
 def test_what_is_found_takes_its_place_and_comments_stay(tmp_path: Path) -> None:
