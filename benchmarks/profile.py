@@ -57,8 +57,8 @@ def main() -> None:
         began = time.time()
         seen = watch(clone, "repro", "--force")
         total = time.time() - began
-        counted: dict[str, list[float]] = json_of(in_clone(clone, COUNT_ARITHMETIC))
-        receipts = json_of(in_clone(clone, RECEIPTS))
+        counted: dict[str, list[float]] = json.loads(in_clone(clone, COUNT_ARITHMETIC))
+        receipts = json.loads(in_clone(clone, RECEIPTS))
     rows = {}
     for stage, of_process in seen.items():
         seconds, tracking = receipts[stage]
@@ -164,11 +164,6 @@ import json
 from stages.tracking.receipts import find_receipts
 print(json.dumps({each.stage: [each.seconds, each.tracking_seconds] for each in find_receipts()}))
 """
-
-
-def json_of(text: str) -> Any:
-    """What a text of JSON says."""
-    return json.loads(text)
 
 
 def peak() -> float:

@@ -157,9 +157,9 @@ def table(result: dict[str, Any], seeds: int) -> dict[str, Any]:
         mean, low, high = found.get("better_than_grid", [0.0, 0.0, 0.0])
         better = f"{mean:+.4f} ({low:+.4f} to {high:+.4f})" if way != "grid" else "–"
         rows.append([way, f"{found['epochs']:.0f}", f"{found['mean']:.4f}", better])
-    header = ["way", "epochs trained", result["goal"].partition(".")[2]]
+    header = ["way", "epochs trained", f"{result['goal'].partition('.')[2]} of unseen images"]
     header += ["better than the grid (95 %)"]
-    caption = f"The CNN on {IMAGES:,} images, mean of {seeds} searches"
+    caption = f"A CNN with a quarter of the filters on {IMAGES:,} images, mean of {seeds} searches"
     return {"caption": caption, "header": header, "rows": rows}
 
 

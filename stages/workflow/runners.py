@@ -135,7 +135,7 @@ def _origin(stage: str) -> Origin:
         raise UserError("the workspace has changes that other machines lack; commit and push them")
     if not commit or not git_says("branch", "--remotes", "--contains", commit):
         raise UserError("other machines cannot have this commit; `git push` it, and `dvc push`")
-    if subprocess.run(["dvc", "remote", "default"], capture_output=True, check=False).returncode:  # noqa: S607  # ours
+    if subprocess.run(["dvc", "remote", "default"], capture_output=True, check=False).returncode:  # noqa: S607  # of the environment
         raise UserError(
             "no DVC remote is the default, so other machines cannot have the data; `dvc remote add "
             "--default NAME URL`, commit and push that, and `dvc push`"

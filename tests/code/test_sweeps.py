@@ -62,14 +62,25 @@ def test_a_trial_that_does_not_heed_an_interrupt_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stages.workflow.trials.PATIENCE", 1.0)
-    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
-    command = [sys.executable, "-c", deaf, "--temp", "--name"]
-    with (
-        subprocess.Popen([*command, "cnn-1"], cwd=tmp_path) as trial,
-        subprocess.Popen([*command, "cnn-10"], cwd=tmp_path) as another,
-    ):
+    heard = tmp_path / "heard"
+    (tmp_path / "stages.py").write_text(
+        "import pathlib, signal, time\n"
+        f"signal.signal(signal.SIGINT, lambda *_: pathlib.Path({str(heard)!r}).touch())\n"
+        "print('ready', flush=True)\n"
+        "while True:\n    time.sleep(1)\n"
+    )
+    command = [sys.executable, "-m", "stages", "--temp", "--name"]
+
+    def started(name: str) -> subprocess.Popen[str]:
+        trial = subprocess.Popen([*command, name], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        assert trial.stdout
+        assert trial.stdout.readline() == "ready\n"
+        return trial
+
+    with started("cnn-1") as trial, started("cnn-10") as another:
         stop_trial("cnn-1", tmp_path)
         assert trial.wait(10) == -signal.SIGKILL
+        assert heard.exists()
         assert another.poll() is None
         another.kill()
 
