@@ -47,7 +47,7 @@ setup: $(INSTALLED) ## make the virtual environment from the lock file
 
 repro: $(INSTALLED) ## run what is out of date of the pipeline, then print the results
 	@$(BIN)/python -m stages params
-	$(BIN)/dvc repro $(if $(FRESH),,$(PULL))
+	@$(BIN)/dvc repro $(if $(FRESH),,$(PULL))
 	@$(BIN)/python -m stages results
 
 # With --pull, DVC gives up where the storage does not let it read: no keys, no bucket, no network.
