@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
-from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
+from numpy.lib.format import (
+    read_array_header_1_0,
+    read_array_header_2_0,
+    read_magic,
+    write_array,
+)
 
 from stages.data.errors import UserError
 from stages.data.room import is_large
@@ -91,9 +96,16 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as an uncompressed `.npz`: the same arrays give the same bytes."""
-    with replacing(path) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    """Write arrays as an uncompressed `.npz`: the same arrays give the same bytes.
+
+    As `np.savez` does, which has each member in the form of ZIP that files beyond 4 GB need: how
+    that is written differs between releases of Python. Here only large members have it.
+    """
+    with replacing(path) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
+        for name, array in arrays.items():
+            zip64 = is_large(array.nbytes)
+            with archive.open(f"{name}.npy", "w", force_zip64=zip64) as member:
+                write_array(member, array, allow_pickle=False)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

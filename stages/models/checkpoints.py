@@ -97,7 +97,6 @@ class Checkpoints:
 
 def _variables(network: keras.Model) -> list[keras.Variable]:
     """All that changes in training: weights, statistics, seeds of dropout, the optimizer's own."""
-    network.optimizer.build(network.trainable_variables)
     return [*network.variables, *network.optimizer.variables]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EpochReport = Callable[[int, dict[str, float]], None]
 SGD_MOMENTUM = 0.9
+VALIDATION_BATCH = 250
 AVERAGED_TIMES = 5  # a training has so many times the steps that its average of the weights spans
 
 
@@ -71,7 +72,7 @@ class Batches:
 
         Not a Python generator, nor keras.utils.PyDataset, which is one underneath: with either,
         TensorFlow 2.21 sets malloc's M_TRIM_THRESHOLD, memory goes back to the system at every
-        step, and an epoch of the CNN takes 1.5 times as long (benchmarks/feeding.py).
+        step, and an epoch of the CNN takes 1.3 to 1.5 times as long (benchmarks/feeding.py).
         """
         example = self._select(np.arange(1), np.random.default_rng(0))
 
@@ -84,7 +85,18 @@ class Batches:
                 for drawn, shape in zip((inputs, goals), shapes, strict=True)
             )
 
-        return tf.data.Dataset.range(len(self)).map(batch).prefetch(1)
+        return _untuned(tf.data.Dataset.range(len(self)).map(batch).prefetch(1))
+
+
+def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """A dataset without the thread that tunes it: ours have nothing to tune.
+
+    That thread sleeps for up to a minute, and TensorFlow 2.21 often lets the end of a training wait
+    for it (benchmarks/feeding.py).
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def compile_network(network: keras.Model, settings: "TrainingParams", steps: int) -> None:
@@ -107,6 +119,8 @@ def compile_network(network: keras.Model, settings: "TrainingParams", steps: int
             else keras.metrics.CategoricalAccuracy("accuracy")
         ],
     )
+    # Keras would make its variables within the first step, and trace the step once more for it.
+    network.optimizer.build(network.trainable_variables)
 
 
 def _optimizer(settings: "TrainingParams", steps: int) -> keras.optimizers.Optimizer:
@@ -216,8 +230,9 @@ def train(
             batches.as_dataset(),
             epochs=settings.epochs,
             initial_epoch=len(rows),
-            validation_data=validation,
-            validation_batch_size=250,
+            validation_data=_untuned(
+                tf.data.Dataset.from_tensor_slices(validation).batch(VALIDATION_BATCH)
+            ),
             class_weight=None if class_weights is None else dict(enumerate(class_weights)),
             callbacks=callbacks,
             verbose=0,

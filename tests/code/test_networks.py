@@ -295,6 +295,30 @@ def test_the_average_spans_no_more_than_a_fifth_of_the_training(
     assert network.optimizer.ema_momentum == pytest.approx(momentum)
 
 
+def test_a_training_step_is_traced_once_and_no_tuning_thread_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, settings = lecture_network(), recipe(epochs=2, weight_averaging=0.9)
+    goal = targets(np.arange(30) % 2, 2)
+    images = np.zeros((30, 32, 32, 3), np.uint8)
+    batches = Batches(lambda chosen, _generator: images[chosen], goal, 8, 0)
+    compile_network(network, settings, 8)
+    traced, apply = [], network.optimizer.apply_gradients
+    monkeypatch.setattr(
+        network.optimizer, "apply_gradients", lambda each: traced.append(apply(each))
+    )
+    fed, fit = [], network.fit
+
+    def spy(feed: Any, **options: Any) -> Any:
+        fed.extend([feed, options["validation_data"]])
+        return fit(feed, **options)
+
+    monkeypatch.setattr(network, "fit", spy)
+    train(network, batches, (images[:5], goal[:5]), settings, lambda *_: None)
+    assert len(traced) == 1
+    assert [each.options().autotune.enabled for each in fed] == [False, False]
+
+
 def rates(steps: int, **changes: Any) -> list[float]:
     """Learning rates before each step and after the last."""
     inputs = keras.Input((1,))
