@@ -38,9 +38,11 @@ def run(options: argparse.Namespace) -> None:
     from stages.workflow.pipeline import PARAMS_FILE
     from stages.workflow.runners import Here, OnRay
     from stages.workflow.sweeps import read_sweep, write_params
+    from stages.workflow.trials import wait_for_workspace
 
     if options.ray is not None and options.ray < 1:
         raise UserError(f"--ray {options.ray}: at least 1 trial at once is needed")
+    wait_for_workspace(Path.cwd())
     read_params()
     sweep = read_sweep(options.file)
     try:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ import psutil
 from filelock import FileLock, Timeout
 
 CLONES = Path(".cache/trials")  # in the home folder of a machine
+TEMPORARY = ["exp", "run", "--temp"]  # in the command line of DVC
 STAGE = ["-m", "stages"]  # in the command line of a process that runs a stage
 PATIENCE = 120.0  # seconds in which an interrupted trial may tell MLflow and clear up
+LOOK = 0.2  # seconds between two looks at processes
 TOLD = 3  # lines of what DVC said that tell why a trial failed
 
 
@@ -74,15 +77,8 @@ def run_trial(trial: Trial, origin: Origin | None = None) -> str:
         # A search that was killed may have left it running, here or in another clone.
         stop_trial(trial.name, folder.parent if origin else folder)
         done = _has(folder, trial.name)
-        if origin and not done:
-            done = (
-                call("git", "fetch", "--quiet", "origin", origin.commit)
-                and call("git", "checkout", "--quiet", "--force", "--detach", origin.commit)
-                and call("dvc", "pull", *origin.inputs)
-                and call(*_command(trial), "--allow-missing")
-            )
-        elif not done:
-            done = call(*_command(trial))
+        if not done and all(call(*command) for command in _commands(trial, origin)):
+            done = _has(folder, trial.name)
         if origin and done:
             done = call("dvc", "exp", "push", "--force", "origin", trial.name)
     if done:
@@ -92,9 +88,18 @@ def run_trial(trial: Trial, origin: Origin | None = None) -> str:
     return " / ".join((errors or lines or ["DVC said nothing"])[:TOLD])
 
 
-def _command(trial: Trial) -> list[str]:
+def _commands(trial: Trial, origin: Origin | None) -> list[list[str]]:
+    """What makes the experiment of a trial."""
     settings = [f"--set-param={each}" for each in trial.params]
-    return ["dvc", "exp", "run", "--temp", "--name", trial.name, *settings, trial.stage]
+    run = ["dvc", *TEMPORARY, "--name", trial.name, *settings, trial.stage]
+    if not origin:
+        return [run]
+    return [
+        ["git", "fetch", "--quiet", "origin", origin.commit],
+        ["git", "checkout", "--quiet", "--force", "--detach", origin.commit],
+        ["dvc", "pull", *origin.inputs],
+        [*run, "--allow-missing"],
+    ]
 
 
 def stop_trial(name: str, folder: Path) -> None:
@@ -102,23 +107,66 @@ def stop_trial(name: str, folder: Path) -> None:
 
     What is still there after `PATIENCE` is killed.
     """
-    named = ["--temp", "--name", name]
-    for each in psutil.process_iter(["cmdline", "cwd"]):
-        command, where = each.info["cmdline"] or [], Path(each.info["cwd"] or "/")
-        is_it = any(command[at : at + len(named)] == named for at in range(len(command)))
-        if is_it and where.is_relative_to(folder.resolve()):
+    end, told = time.monotonic() + PATIENCE, set[int]()
+    # Not psutil.wait_procs: it takes the exit code of a child from `_call`, which then reads 0.
+    while running := _processes(name, folder):
+        for each in running:
             with contextlib.suppress(psutil.NoSuchProcess):
-                _end([*each.children(recursive=True), each])
+                if time.monotonic() > end:
+                    each.kill()
+                elif each.pid not in told and each.cmdline()[1:3] == STAGE:
+                    told.add(each.pid)
+                    each.send_signal(signal.SIGINT)  # so its run in MLflow ends, too
+        time.sleep(LOOK)
 
 
-def _end(processes: Sequence[psutil.Process]) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.cmdline()[1:3] == STAGE:
-                process.send_signal(signal.SIGINT)  # so its run in MLflow ends, too
-    for process in psutil.wait_procs(processes, timeout=PATIENCE)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+def _processes(name: str, folder: Path) -> list[psutil.Process]:
+    """DVC and stages of a trial, in or below a folder; a stage may have outlived its DVC."""
+    named = ["--temp", "--name", name]
+    return [
+        process
+        for process, command, where in _all_processes()
+        if where.is_relative_to(folder.resolve())
+        and (_has_part(command, named) or _experiment(process) == name)
+    ]
+
+
+def wait_for_workspace(folder: Path) -> None:
+    """Wait while DVC begins an experiment of a folder, whose files it changes for that moment.
+
+    A search that was killed may have left it at that.
+    """
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and any(
+        where == folder.resolve() and _has_part(command, TEMPORARY) and not _has_stage(process)
+        for process, command, where in _all_processes()
+    ):
+        time.sleep(LOOK)
+
+
+def _all_processes() -> Iterator[tuple[psutil.Process, list[str], Path]]:
+    """Processes that are no zombies, with command line and working directory."""
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        if process.info["cmdline"] and process.info["cwd"]:
+            yield process, process.info["cmdline"], Path(process.info["cwd"])
+
+
+def _has_part(command: Sequence[str], part: Sequence[str]) -> bool:
+    return any(command[at : at + len(part)] == part for at in range(len(command)))
+
+
+def _experiment(process: psutil.Process) -> str:
+    """The DVC experiment of a stage; empty of other processes."""
+    with contextlib.suppress(psutil.Error):
+        return str(process.environ().get("DVC_EXP_NAME", ""))
+    return ""
+
+
+def _has_stage(process: psutil.Process) -> bool:
+    """Whether a stage runs below a process."""
+    with contextlib.suppress(psutil.Error):
+        return any(_experiment(each) for each in process.children(recursive=True))
+    return False
 
 
 def _call(command: Sequence[str], folder: Path, said: int | None) -> bool:

@@ -3,13 +3,15 @@
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from stages.data.errors import UserError
+from stages.workflow import trials
 from stages.workflow.sweeps import read_sweep, write_params
-from stages.workflow.trials import stop_trial
+from stages.workflow.trials import stop_trial, wait_for_workspace
 from tests.raw_files import ROOT
 
 GIVEN = (ROOT / "sweep.yaml").read_text(encoding="utf-8")
@@ -83,6 +85,43 @@ def test_a_trial_that_does_not_heed_an_interrupt_is_killed(
         assert heard.exists()
         assert another.poll() is None
         another.kill()
+
+
+DVC = """\
+import os, subprocess, sys, time
+time.sleep(1)
+stage = [sys.executable, "-m", "stages"]
+child = subprocess.Popen(stage, env={**os.environ, "DVC_EXP_NAME": "cnn-1"})
+sys.exit(1 if child.wait() else 0)
+"""
+WAITS = "import time\ntime.sleep(60)\n"
+
+
+def test_a_trial_that_is_stopped_has_failed_whoever_waits_for_it(tmp_path: Path) -> None:
+    (tmp_path / "stages.py").write_text(WAITS)
+    command = [sys.executable, "-c", DVC, "exp", "run", "--temp", "--name", "cnn-1"]
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(3):
+            trial = pool.submit(trials._call, command, tmp_path, None)
+            while len(trials._processes("cnn-1", tmp_path)) < 2:
+                assert not trial.done()
+            stop_trial("cnn-1", tmp_path)
+            assert trial.result(10) is False
+
+
+def test_an_experiment_that_dvc_is_taking_from_the_workspace_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "stages.py").write_text(WAITS)
+    command = [sys.executable, "-c", DVC, "exp", "run", "--temp", "--name", "cnn-1"]
+    with subprocess.Popen(command, cwd=tmp_path) as left_over:
+        wait_for_workspace(tmp_path)
+        assert left_over.poll() is None
+        stage = trials._processes("cnn-1", tmp_path)
+        assert len(stage) == 2
+        left_over.kill()
+        left_over.wait()
+        assert len(trials._processes("cnn-1", tmp_path)) == 1, "the stage has outlived its DVC"
+        stop_trial("cnn-1", tmp_path)
+        assert not trials._processes("cnn-1", tmp_path)
 
 
 def test_what_is_found_takes_its_place_and_comments_stay(tmp_path: Path) -> None:
