@@ -34,13 +34,16 @@ JSON_DECIMALS = 6  # finer than any interval that 2,000 images allow
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; it takes the place of `path` when the block ends without error.
 
-    A process that is killed in the block leaves `path` as it was. The unfinished file has a fixed
-    name, so that the next run overwrites it.
+    A process that is killed in the block leaves `path` as it was; after a power failure it is the
+    old file or the new one, whole. The unfinished file has a fixed name, so that the next run
+    overwrites it.
     """
     unfinished = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())  # else a power failure could leave the new name with no content
         unfinished.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error}); free space or fix rights") from error
