@@ -12,6 +12,7 @@ import codecs
 import importlib
 import inspect
 import io
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -42,6 +43,9 @@ def main(arguments: list[str]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")
+    # DVC and what it runs are those of this environment, activated or not.
+    places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    os.environ["PATH"] = os.pathsep.join(places)
     name = next((each for each in arguments if not each.startswith("-")), "")
     options = _parser(name).parse_args(arguments)
     try:

@@ -10,32 +10,37 @@ from typing import Any
 
 import numpy as np
 import optuna
+from filelock import FileLock, Timeout
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from stages.data.errors import UserError
 from stages.data.progress import Progress
 from stages.tracking import store, tags
-from stages.tracking.environment import printable, project_root
+from stages.tracking.environment import own_folder, printable, project_root
 from stages.tracking.run import entry_now
-from stages.workflow.pipeline import md5_of_json
+from stages.tracking.summary import this_clone
+from stages.workflow.pipeline import LockEntry, md5_of_json
 from stages.workflow.revisions import find_revision, workspace
 from stages.workflow.runners import Runner
+from stages.workflow.staleness import stale_stages
 from stages.workflow.sweeps import Sweep, Tried, value_at, value_of
 from stages.workflow.trials import Trial
 
 SECONDS = 2.0  # between two looks at the trials that run
 DRAWN = 5  # trials that are drawn at random, and not pruned, before Optuna learns
-TOLERATED = 3  # trials that may fail before any has succeeded
+TOLERATED = 3  # trials that fail one after the other, before the search gives up
 DIGITS = 4  # of a number that is tried
 EPOCH_MEASURE = "validation_accuracy"
-DEFINITION, PARAMS, SEARCH = "definition", "params", "sweep"
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+DEFINITION, PARAMS, OWNER, SEARCH = "definition", "params", "clone", "sweep"
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Search:
@@ -49,7 +54,8 @@ class Search:
             storage: a database of Optuna's, as SQLAlchemy names it; empty for sweeps.db.
 
         Raises:
-            UserError: the database fails, or has a study of that name of something else.
+            UserError: the stage lacks what it reads, the database fails, or it has a study of that
+                name of something else.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -58,6 +64,8 @@ class Search:
         self._running: dict[str, optuna.Trial] = {}
         self._pruned: set[str] = set()
         self._told_epochs: dict[str, int] = {}
+        self._failures = 0
+        self._seen = self._seen_in(_entry_to_search(sweep.stage))
         try:
             self.study = optuna.create_study(
                 storage=storage or f"sqlite:///{project_root() / 'sweeps.db'}",
@@ -74,12 +82,13 @@ class Search:
         """Refuse to go on with a study of other params, code or data."""
         sweep = self._sweep
         definition = sweep.model_dump(mode="json", include={"model", "goal", "params"})
-        definition["reads"] = md5_of_json(entry_now(sweep.stage).deps)
+        definition |= self._seen
         known = self.study.user_attrs.get(DEFINITION, definition)
         if differing := [each for each in definition if known.get(each) != definition[each]]:
             raise UserError(
                 f"the study {sweep.name} was begun with other {', '.join(differing)} (reads: code "
-                "and data of the stage); give the sweep another name"
+                "and data of the stage; settings: its params that are not searched); give the "
+                "sweep another name"
             )
         if not self.study.trials:
             self.study.set_user_attr(DEFINITION, definition)
@@ -90,22 +99,45 @@ class Search:
                     {
                         key: json.dumps(value) if sweep.params[key].choices else value
                         for key, value in present.items()
-                    }
+                    },
+                    skip_if_exists=True,
                 )
+
+    def _seen_in(self, entry: LockEntry) -> dict[str, str]:
+        """What is the same for all trials: what the stage reads, and the params not searched."""
+        others = {key: entry.params[key] for key in entry.params if key not in self._sweep.params}
+        return {"reads": md5_of_json(entry.deps), "settings": md5_of_json(others)}
 
     def run(self, runner: Runner) -> None:
         """Try until as many trials have ended as the sweep says.
 
         Raises:
-            UserError: the first trials all fail.
+            UserError: another process searches here, trials fail one after the other, or the
+                database or the disk fails.
         """
-        left_over = self.study.get_trials(states=(TrialState.RUNNING,))
+        try:
+            with FileLock(own_folder() / f"sweep-{self._sweep.name}.lock", timeout=0):
+                self._run(runner)
+        except Timeout:
+            raise UserError(f"the sweep {self._sweep.name} runs in this folder already") from None
+        except (OptunaError, SQLAlchemyError, OSError) as error:
+            raise UserError(
+                f"the search was broken off ({printable(error)}); the same command goes on"
+            ) from error
+        self._show()
+
+    def _run(self, runner: Runner) -> None:
+        left_over = [
+            each
+            for each in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if each.user_attrs.get(OWNER, this_clone()) == this_clone()
+        ]
         with closing(Progress("sweep", self._sweep.trials, "trials")) as progress:
-            progress.update(len(self.study.get_trials(states=ENDED)))
-            while self._running or self._remaining():
-                while len(self._running) < runner.width and self._remaining():
+            progress.update(self._count(*ENDED))
+            while self._running or left_over or self._remaining():
+                while len(self._running) < runner.width and (left_over or self._remaining()):
                     trial = (
-                        optuna.Trial(self.study, left_over.pop(0)._trial_id)  # noqa: SLF001  # the only way
+                        self._taken_up(left_over.pop(0))
                         if left_over
                         else self.study.ask(self._ranges)
                     )
@@ -118,18 +150,29 @@ class Search:
                         self._follow(name, runner)
                     else:
                         progress.clear()
+                        before = self._count(*ENDED)
                         self._tell(name, failed)
-                        progress.update(1)
-        self._show()
+                        progress.update(self._count(*ENDED) - before)
+
+    def _count(self, *states: TrialState) -> int:
+        return len(self.study.get_trials(deepcopy=False, states=states))
 
     def _remaining(self) -> bool:
-        ended = len(self.study.get_trials(deepcopy=False, states=ENDED))
-        return ended + len(self._running) < self._sweep.trials
+        """Whether more are to be begun than have ended, or run here or in other clones."""
+        return self._count(*ENDED, TrialState.RUNNING) < self._sweep.trials
+
+    def _taken_up(self, trial: FrozenTrial) -> optuna.Trial:
+        """A trial that was interrupted, maybe before all its values were drawn."""
+        again = optuna.Trial(self.study, trial._trial_id)  # noqa: SLF001  # the only way
+        for key, values in self._ranges.items():
+            again._suggest(key, values)  # noqa: SLF001  # as `ask` does
+        return again
 
     def _start(self, trial: optuna.Trial, runner: Runner) -> None:
         name = f"{self._sweep.name}-{trial.number}"
         if PARAMS not in trial.user_attrs:
             trial.set_user_attr(PARAMS, {key: _text(value) for key, value in trial.params.items()})
+        trial.set_user_attr(OWNER, this_clone())
         self._running[name] = trial
         params = [f"{key}={text}" for key, text in trial.user_attrs[PARAMS].items()]
         runner.start(Trial(name, params, self._sweep.stage))
@@ -139,7 +182,8 @@ class Search:
         trial, last = self._running[name], self._told_epochs.get(name, 0)
         with suppress(store.MlflowException, OSError):  # then it is not pruned
             found = store.find_runs({tags.EXPERIMENT: name, tags.STAGE: self._sweep.stage}, 1)
-            if not found or EPOCH_MEASURE not in found[0].data.metrics:
+            # One that does not run is of an earlier search, or of another's.
+            if not found or found[0].info.status != "RUNNING":
                 return
             history = store.client().get_metric_history(found[0].info.run_id, EPOCH_MEASURE)
             for each in sorted(history, key=lambda metric: metric.step):
@@ -156,22 +200,26 @@ class Search:
         settings = "  ".join(
             f"{key.rpartition('.')[2]}={text}" for key, text in trial.user_attrs[PARAMS].items()
         )
-        if name in self._pruned and failed:
+        has_failed = bool(failed) and name not in self._pruned
+        self._failures = self._failures + 1 if has_failed else 0
+        if has_failed:
+            self.study.tell(trial, state=TrialState.FAIL)
+            outcome = f"FAILED: {failed}"
+        elif failed:
             epoch = self._told_epochs.get(name, 0)
             self.study.tell(trial, state=TrialState.PRUNED)
             outcome = f"pruned after epoch {epoch}"
-        elif failed:
-            self.study.tell(trial, state=TrialState.FAIL)
-            outcome = f"FAILED: {failed}"
         else:
             value = self._measured(name, trial)
             self.study.tell(trial, value)
             is_best = self.study.best_trial.number == trial.number
             outcome = f"{self._sweep.goal} {value:.4f}{', the best so far' if is_best else ''}"
         print(f"{name}: {outcome}  ({settings})", flush=True)
-        ended = self.study.get_trials(deepcopy=False, states=ENDED)
-        if len(ended) >= TOLERATED and all(each.state == TrialState.FAIL for each in ended):
-            raise UserError(f"the first {len(ended)} trials failed; the last: {failed}")
+        if self._failures == TOLERATED:
+            raise UserError(
+                f"{TOLERATED} trials failed one after the other; the last: {failed}; when that is "
+                "mended, the same command goes on"
+            )
 
     def _measured(self, name: str, trial: optuna.Trial) -> float:
         """The goal as the experiment of a trial has it.
@@ -182,7 +230,7 @@ class Search:
         revision, stage = find_revision(name), self._sweep.stage
         tried = {key: value_of(text) for key, text in trial.user_attrs[PARAMS].items()}
         is_it = all(value_at(revision.params, key) == value for key, value in tried.items())
-        if not is_it or revision.lock[stage].deps != entry_now(stage).deps:
+        if not is_it or self._seen_in(revision.lock[stage]) != self._seen:
             raise UserError(
                 f"the experiment {name} is of another search (other params, code or data); remove "
                 f"those with `dvc exp remove`, or give the sweep another name"
@@ -237,6 +285,31 @@ class Search:
             store.client().set_terminated(run_id, "FINISHED")
         except (store.MlflowException, OSError, ValueError) as error:
             print(f"WARNING: the pictures are not in MLflow ({printable(error)})", file=sys.stderr)
+
+
+def _entry_to_search(stage: str) -> LockEntry:
+    """What the stage reads, as all trials are to have it.
+
+    Raises:
+        UserError: data are missing or out of date, so that trials would make them first.
+    """
+    revision = workspace()
+    entry, declared = entry_now(stage), revision.pipeline.stages
+    before = [name for name, each in declared.items() if set(each.outs) & set(declared[stage].deps)]
+    written = {
+        path: md5
+        for name in before
+        if name in revision.lock
+        for path, md5 in revision.lock[name].outs.items()
+        if path in declared[stage].deps
+    }
+    stale = {each.stage for each in stale_stages(revision) if each.needs_run}
+    if stale & set(before) or any(entry.deps.get(path) != written[path] for path in written):
+        raise UserError(
+            f"what {stage} reads is missing or out of date; `dvc repro {' '.join(before)}` or "
+            "`dvc pull` first"
+        )
+    return entry
 
 
 def strategy(seed: int) -> dict[str, Any]:

@@ -107,15 +107,14 @@ class OnRay:
 
     def ended(self, name: str) -> str | None:
         """Why a trial failed; empty if it did not; None while it runs."""
-        reference = self._references[name]
-        if not self._ray.wait([reference], timeout=0)[0]:
+        if not self._is_done(name):
             return None
         try:
-            failed = str(self._ray.get(reference))
+            failed = str(self._ray.get(self._references[name]))
         except self._ray.exceptions.RayError as error:
             return str(error).strip().splitlines()[-1]
         if not failed:
-            pull = ["dvc", "exp", "pull", "--quiet", "--force", "--no-cache", "origin", name]
+            pull = ["dvc", "exp", "pull", "--quiet", "--no-cache", "origin", name]
             pulled = subprocess.run(pull, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
             failed = pulled.stderr.strip()[:200] if pulled.returncode else ""
         return failed
@@ -125,8 +124,17 @@ class OnRay:
         self._ray.cancel(self._references[name], force=False)
 
     def close(self) -> None:
-        """End what still runs."""
+        """End what still runs, and wait until it has: Ray would leave DVC and stage behind."""
+        running = [name for name in self._references if not self._is_done(name)]
+        for name in running:
+            self.stop(name)
+        for name in running:
+            self._is_done(name, wait=2 * trials.PATIENCE)
         self._ray.shutdown()
+
+    def _is_done(self, name: str, *, wait: float = 0) -> bool:
+        """Whether a trial has ended, after so many seconds at most."""
+        return bool(self._ray.wait([self._references[name]], timeout=wait)[0])
 
 
 def _origin(stage: str) -> Origin:

@@ -46,6 +46,9 @@ class Tried(Section):
         numbers = [self.low, self.high, 1 if self.step is None else self.step]
         if any(type(each) not in (int, float) for each in numbers) or self.low >= self.high:
             raise ValueError("allowed: choices, or low and high, low the smaller; correct it")
+        is_whole = type(self.low) is type(self.high) is int
+        if self.step is not None and (self.step <= 0 or (is_whole and type(self.step) is not int)):
+            raise ValueError("allowed: step above 0, whole if low and high are; correct it")
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("allowed: log with low above 0 and without step; correct it")
         return self

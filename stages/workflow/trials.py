@@ -6,6 +6,7 @@ imports nothing of ours.
 
 import contextlib
 import hashlib
+import shutil
 import signal
 import subprocess
 import time
@@ -76,11 +77,13 @@ def run_trial(trial: Trial, origin: Origin | None = None) -> str:
 
         # A search that was killed may have left it running, here or in another clone.
         stop_trial(trial.name, folder.parent if origin else folder)
-        done = _has(folder, trial.name)
+        if origin and _has(folder, "origin", trial.name):
+            return ""
+        done = _has(folder, ".", trial.name)
         if not done and all(call(*command) for command in _commands(trial, origin)):
-            done = _has(folder, trial.name)
+            done = _has(folder, ".", trial.name)
         if origin and done:
-            done = call("dvc", "exp", "push", "--force", "origin", trial.name)
+            done = call("dvc", "exp", "push", "origin", trial.name)
     if done:
         return ""
     lines = [each for each in log.read_text(encoding="utf-8").splitlines() if each.strip()]
@@ -169,11 +172,14 @@ def _has_stage(process: psutil.Process) -> bool:
     return False
 
 
-def _call(command: Sequence[str], folder: Path, said: int | None) -> bool:
+def _call(command: Sequence[str], folder: Path, said: int) -> bool:
     """Whether a program succeeds; what it says goes to an open file."""
     with subprocess.Popen(command, cwd=folder, stdout=said, stderr=said) as process:  # noqa: S603  # no shell
         try:
-            return process.wait() == 0
+            # Ray interrupts the main thread without a signal, which a plain wait would not notice.
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(LOOK) == 0
         except BaseException:
             if "--name" in command:
                 stop_trial(command[command.index("--name") + 1], folder)
@@ -183,7 +189,11 @@ def _call(command: Sequence[str], folder: Path, said: int | None) -> bool:
 
 @contextlib.contextmanager
 def _clone(url: str) -> Iterator[Path]:
-    """A clone for one trial at a time: the first that no other process of this machine uses."""
+    """A clone for one trial at a time: the first that no other process of this machine uses.
+
+    Raises:
+        OSError: Git cannot clone; the message is Git's.
+    """
     clones = Path.home() / CLONES / hashlib.sha256(url.encode()).hexdigest()[:12]
     clones.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -192,13 +202,19 @@ def _clone(url: str) -> Iterator[Path]:
             with contextlib.suppress(Timeout):
                 stack.enter_context(FileLock(f"{folder}.lock", timeout=0))
                 break
-        if not (folder / ".git").exists():
-            _call(["git", "clone", "--quiet", url, str(folder)], clones, None)
+        if not folder.exists():
+            unfinished = Path(f"{folder}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            command = ["git", "clone", "--quiet", url, str(unfinished)]
+            cloned = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
+            if cloned.returncode:
+                raise OSError(" ".join(cloned.stderr.split()))
+            unfinished.rename(folder)
         yield folder
 
 
-def _has(folder: Path, experiment: str) -> bool:
-    """Whether a repository has an experiment of that name."""
-    listed = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]
-    told = subprocess.check_output(listed, cwd=folder, text=True)  # noqa: S603  # no shell
-    return any(each.endswith(f"/{experiment}") for each in told.split())
+def _has(folder: Path, repository: str, experiment: str) -> bool:
+    """Whether a repository, `.` or `origin` of a folder, has an experiment of that name."""
+    listed = ["git", "ls-remote", repository, "refs/exps/*"]
+    told = subprocess.run(listed, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
+    return any(each.endswith(f"/{experiment}") for each in told.stdout.split())

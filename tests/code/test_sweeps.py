@@ -32,6 +32,11 @@ def test_the_file_that_comes_with_the_project_is_legal() -> None:
     ("given", "instead", "told"),
     [
         ("model: cnn", "model: cmn", "model: 'cmn' is not allowed; allowed: one of baseline, cnn"),
+        (
+            "{choices: [32, 64, 128]}",
+            "{low: 32, high: 128, step: 0.5}",
+            "allowed: step above 0, whole if low and high are; correct it",
+        ),
         ("trials: 30", "trials: 0", "trials: 0 is not allowed; allowed: a whole number from 1"),
         ("prune: true", "", "prune: is missing; allowed: true or false; add it"),
         ("goal: validation", "goal: test", "goal: 'test.roc_auc' is not allowed; allowed: one of"),
@@ -102,11 +107,32 @@ def test_a_trial_that_is_stopped_has_failed_whoever_waits_for_it(tmp_path: Path)
     command = [sys.executable, "-c", DVC, "exp", "run", "--temp", "--name", "cnn-1"]
     with ThreadPoolExecutor(1) as pool:
         for _ in range(3):
-            trial = pool.submit(trials._call, command, tmp_path, None)
+            trial = pool.submit(trials._call, command, tmp_path, 2)
             while len(trials._processes("cnn-1", tmp_path)) < 2:
                 assert not trial.done()
             stop_trial("cnn-1", tmp_path)
             assert trial.result(10) is False
+
+
+def test_a_trial_on_ray_is_stopped_which_interrupts_without_a_signal(tmp_path: Path) -> None:
+    (tmp_path / "stages.py").write_text(WAITS)
+    worker = (
+        "import _thread, pathlib, sys, threading\n"
+        "from stages.workflow import trials\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "command = [sys.executable, '-c', sys.argv[2], 'exp', 'run', '--temp', '--name', 'cnn-1']\n"
+        "def stop():\n"
+        "    while len(trials._processes('cnn-1', folder)) < 2: pass\n"
+        "    _thread.interrupt_main()\n"
+        "threading.Thread(target=stop).start()\n"
+        "trials._call(command, folder, 2)\n"
+    )
+    command = [sys.executable, "-c", worker, str(tmp_path), DVC]
+    told = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    ).stderr
+    assert told.rstrip().endswith("KeyboardInterrupt")
+    assert not trials._processes("cnn-1", tmp_path)
 
 
 def test_an_experiment_that_dvc_is_taking_from_the_workspace_is_waited_for(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,11 +64,12 @@ def of_home(home: Path) -> list[psutil.Process]:
     return found
 
 
-def kill(home: Path) -> None:
-    """The machine is gone, with all that runs on it."""
+def kill(home: Path, named: str = "") -> None:
+    """Processes of a machine are gone at once; all of them, if none is named."""
     for process in of_home(home):
         try:
-            process.send_signal(signal.SIGKILL)
+            if named in " ".join(process.cmdline()):
+                process.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:
             continue
 
@@ -80,7 +80,11 @@ def cluster(project: Project, folder: Path, **environment: str) -> Iterator[tupl
     homes = [folder / name for name in ("head", "one", "two")]
     port = 20_000 + os.getpid() % 10_000
     address = f"{HOST}:{port}"
-    own = {"RAY_TMPDIR": str(folder / "ray"), "RAY_worker_register_timeout_seconds": "300"}
+    own = {
+        "RAY_TMPDIR": str(folder / "ray"),
+        "RAY_worker_register_timeout_seconds": "300",
+        "RAY_process_group_cleanup_enabled": "true",
+    }
     places = [
         ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"],
         [f"--address={address}", "--num-cpus=1"],
@@ -99,7 +103,7 @@ def cluster(project: Project, folder: Path, **environment: str) -> Iterator[tupl
             kill(home)
 
 
-def test_it_finishes_when_a_machine_is_lost_and_nothing_is_lost_or_twice(
+def test_it_finishes_when_a_machine_and_a_worker_are_lost_and_nothing_is_lost_or_twice(
     pushed: Project, tmp_path: Path
 ) -> None:
     project = pushed
@@ -118,12 +122,12 @@ def test_it_finishes_when_a_machine_is_lost_and_nothing_is_lost_or_twice(
             clones = [home / ".cache/trials" for home in homes[1:]]
             wait_for(
                 lambda: (
-                    all(list(each.glob("*/0/logs/far-*")) for each in clones)
+                    all(list(each.glob("*/0/logs/far-*/train_baseline.log")) for each in clones)
                     or process.poll() is not None
                 )
             )
-            time.sleep(3)
-            kill(homes[1])  # in its trial
+            kill(homes[2], "ray::run_trial")  # the worker alone, in its trial
+            kill(homes[1])
             process.wait(timeout=900)
             said = (tmp_path / "sweep.log").read_text()
             assert process.returncode == 0, said

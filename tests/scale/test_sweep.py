@@ -1,5 +1,6 @@
 """A search learns, goes on after kill -9 with no trial lost or twice, and reads no test image."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -7,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import optuna
 import pytest
 from ruamel.yaml import YAML
 
+from stages.workflow.trials import stop_trial
 from tests.pipeline.conftest import Project, copy_working_tree, link_raw_files, watched
+from tests.pipeline.postgres import postgres
 
 SWEEP = """\
 name: ridge
@@ -76,6 +80,8 @@ def test_it_goes_on_after_kill_9_reads_no_test_image_and_its_best_is_taken_over(
     log = watched(project)
     killed = sweep(project, **log)
     wait_for(lambda: "ridge-0" in project.experiments() or killed.poll() is not None)
+    second = sweep(project)
+    assert "ERROR: the sweep ridge runs in this folder already" in second.communicate()[1]
     time.sleep(1)  # in the second trial
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -99,6 +105,10 @@ def test_it_goes_on_after_kill_9_reads_no_test_image_and_its_best_is_taken_over(
     assert {run.data.tags["stage"] for run in runs} == {"train_baseline"}
     (of_study,) = [run for run in project.all_runs() if run.data.tags.get("sweep") == "ridge"]
     assert of_study.data.metrics["validation.roc_auc"] == study_of(project, "ridge").best_value
+    client = mlflow.MlflowClient(f"sqlite:///{project.folder / 'mlflow.db'}")
+    pictures = {each.path for each in client.list_artifacts(of_study.info.run_id, "figures")}
+    drawn = ("history", "importance", "parallel_coordinate")
+    assert pictures == {f"figures/{name}.png" for name in drawn}
 
     again = sweep(project)
     assert "best of 3 trials" in again.communicate()[0]
@@ -129,15 +139,28 @@ def test_a_study_is_of_one_thing_and_what_fails_says_why(trained: Project) -> No
     assert process.returncode == 2
     assert "ERROR: the experiment ridge-0 is of another search" in told
     file.write_text(SWEEP.replace("name: ridge", "name: fails"))
-    broken = project.folder / "stages/train_baseline.py"
-    text = broken.read_text()
-    broken.write_text(text + '\n\ndef main(*_: object) -> None:\n    raise SystemExit("no luck")\n')
+    copies = project.folder / ".dvc/tmp/exps/standalone"
+    shutil.rmtree(copies)
+    copies.touch()  # so DVC cannot copy the project
     process = sweep(project, "other.yaml")
     told = process.communicate()[1]
-    broken.write_text(text)
     assert process.returncode == 2
-    assert "ERROR: the first 3 trials failed; the last: " in told
+    assert "ERROR: 3 trials failed one after the other; the last: ERROR" in told
     assert "Traceback" not in told
+    # When that is mended it goes on, and the trials that failed are not missing in the end.
+    copies.unlink()
+    process = sweep(project, "other.yaml")
+    said, told = process.communicate()
+    assert process.returncode == 0, told
+    assert "best of 6 trials" in said
+    states = [each.state.name for each in study_of(project, "fails").trials]
+    assert states == ["FAIL"] * 3 + ["COMPLETE"] * 3
+    project.set_params("data.seed=1")
+    process = sweep(project, "other.yaml")
+    told = process.communicate()[1]
+    project.run("git", "checkout", "--quiet", "params.yaml")
+    assert process.returncode == 2
+    assert "ERROR: what train_baseline reads is missing or out of date; `dvc repro prep" in told
 
 
 def test_a_training_that_falls_behind_is_ended_after_some_epochs(trained: Project) -> None:
@@ -174,4 +197,39 @@ def test_a_training_that_falls_behind_is_ended_after_some_epochs(trained: Projec
     (run,) = [run for run in project.runs() if run.data.tags.get("dvc.exp_name") == "behind-5"]
     assert run.info.status == "KILLED"
     assert not list((project.folder / ".dvc/tmp/exps/standalone").glob("tmp*")), "a copy is left"
+
+    file = project.folder / "cnn.yaml"
+    file.write_text(file.read_text().replace("name: behind", "name: begun"))
+    process = sweep(project, "cnn.yaml")
+    wait_for(lambda: list(project.folder.glob("logs/begun-0/train_cnn.log")))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    stop_trial("begun-0", project.folder)
+    project.set_params("cnn.default.epochs=100")
+    told = sweep(project, "cnn.yaml").communicate()[1]
+    assert "ERROR: the study begun was begun with other settings" in told
     project.run("git", "checkout", "--quiet", "params.yaml")
+
+
+def test_two_clones_share_a_study_in_postgresql(trained: Project) -> None:
+    clones = [Project(trained.folder.parent / name) for name in ("ada", "bob")]
+    for each in clones:
+        trained.run("git", "clone", "--quiet", ".", str(each.folder))
+        each.run("dvc", "config", "--local", "cache.dir", str(trained.folder / ".dvc/cache"))
+        each.run("dvc", "checkout", "--quiet", "data/prepared/train.npz")
+        each.run("dvc", "checkout", "--quiet", "data/prepared/validation.npz")
+        shared = SWEEP.replace("name: ridge", "name: both").replace("trials: 3", "trials: 4")
+        (each.folder / "sweep.yaml").write_text(shared)
+    with postgres() as database:
+        storage = database.replace("postgresql", "postgresql+psycopg", 1)
+        running = [sweep(clones[0], SWEEP_STORAGE=storage)]
+        wait_for(lambda: list(clones[0].folder.glob("logs/both-0")))
+        running.append(sweep(clones[1], SWEEP_STORAGE=storage))
+        told = [process.communicate() for process in running]
+        assert [process.returncode for process in running] == [0, 0], told
+        trials = optuna.load_study(study_name="both", storage=storage).trials
+    assert [each.state.name for each in trials] == ["COMPLETE"] * 4
+    made = [each.experiments() for each in clones]
+    assert made[0] | made[1] == {f"both-{number}" for number in range(4)}
+    assert not made[0] & made[1], "a trial was run twice"
+    assert all(made)
