@@ -77,6 +77,8 @@ class Search:
         except Exception as error:  # of Optuna, SQLAlchemy or a driver
             raise UserError(f"the study's database fails: {printable(error)}") from error
         self._check_definition()
+        # A clone that joins, or goes on, would draw once more what was drawn with the seed alone.
+        self.study.sampler = strategy(sweep.seed + len(self.study.trials))["sampler"]
 
     def _check_definition(self) -> None:
         """Refuse to go on with a study of other params, code or data."""
@@ -90,7 +92,7 @@ class Search:
                 "and data of the stage; settings: its params that are not searched); give the "
                 "sweep another name"
             )
-        if not self.study.trials:
+        if not self._count(*ENDED, TrialState.RUNNING, TrialState.WAITING):
             self.study.set_user_attr(DEFINITION, definition)
             # What params.yaml has is tried first: no search ends with less.
             present = {key: value_at(workspace().params, key) for key in sweep.params}
@@ -99,8 +101,7 @@ class Search:
                     {
                         key: json.dumps(value) if sweep.params[key].choices else value
                         for key, value in present.items()
-                    },
-                    skip_if_exists=True,
+                    }
                 )
 
     def _seen_in(self, entry: LockEntry) -> dict[str, str]:
@@ -124,22 +125,24 @@ class Search:
             raise UserError(
                 f"the search was broken off ({printable(error)}); the same command goes on"
             ) from error
+        if others := self._count(TrialState.RUNNING):
+            print(f"{others} trials run in other clones, or were left by one that is gone")
         self._show()
 
     def _run(self, runner: Runner) -> None:
         left_over = [
             each
             for each in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            if each.user_attrs.get(OWNER, this_clone()) == this_clone()
+            if each.user_attrs.get(OWNER, _owner()) == _owner()
         ]
         with closing(Progress("sweep", self._sweep.trials, "trials")) as progress:
             progress.update(self._count(*ENDED))
             while self._running or left_over or self._remaining():
                 while len(self._running) < runner.width and (left_over or self._remaining()):
                     trial = (
-                        self._taken_up(left_over.pop(0))
+                        optuna.Trial(self.study, left_over.pop(0)._trial_id)  # noqa: SLF001  # the only way
                         if left_over
-                        else self.study.ask(self._ranges)
+                        else self.study.ask()
                     )
                     self._start(trial, runner)
                 time.sleep(SECONDS)
@@ -161,18 +164,13 @@ class Search:
         """Whether more are to be begun than have ended, or run here or in other clones."""
         return self._count(*ENDED, TrialState.RUNNING) < self._sweep.trials
 
-    def _taken_up(self, trial: FrozenTrial) -> optuna.Trial:
-        """A trial that was interrupted, maybe before all its values were drawn."""
-        again = optuna.Trial(self.study, trial._trial_id)  # noqa: SLF001  # the only way
-        for key, values in self._ranges.items():
-            again._suggest(key, values)  # noqa: SLF001  # as `ask` does
-        return again
-
     def _start(self, trial: optuna.Trial, runner: Runner) -> None:
         name = f"{self._sweep.name}-{trial.number}"
+        trial.set_user_attr(OWNER, _owner())  # first: nobody else takes it for one left over
+        for key, values in self._ranges.items():
+            trial._suggest(key, values)  # noqa: SLF001  # as `ask` does; what was drawn stays
         if PARAMS not in trial.user_attrs:
             trial.set_user_attr(PARAMS, {key: _text(value) for key, value in trial.params.items()})
-        trial.set_user_attr(OWNER, this_clone())
         self._running[name] = trial
         params = [f"{key}={text}" for key, text in trial.user_attrs[PARAMS].items()]
         runner.start(Trial(name, params, self._sweep.stage))
@@ -285,6 +283,11 @@ class Search:
             store.client().set_terminated(run_id, "FINISHED")
         except (store.MlflowException, OSError, ValueError) as error:
             print(f"WARNING: the pictures are not in MLflow ({printable(error)})", file=sys.stderr)
+
+
+def _owner() -> str:
+    """The number of this clone; its machine may get another name, as containers do."""
+    return this_clone().rpartition(" ")[2]
 
 
 def _entry_to_search(stage: str) -> LockEntry:

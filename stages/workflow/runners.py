@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,8 +65,9 @@ class Here:
     def close(self) -> None:
         """End what still runs."""
         for name, future in self._futures.items():
-            if not future.done():
+            while not future.done():  # it may not have begun
                 self.stop(name)
+                time.sleep(trials.LOOK)
         self._pool.shutdown()
 
 

@@ -6,6 +6,7 @@ imports nothing of ours.
 
 import contextlib
 import hashlib
+import itertools
 import shutil
 import signal
 import subprocess
@@ -77,7 +78,8 @@ def run_trial(trial: Trial, origin: Origin | None = None) -> str:
 
         # A search that was killed may have left it running, here or in another clone.
         stop_trial(trial.name, folder.parent if origin else folder)
-        if origin and _has(folder, "origin", trial.name):
+        pull = ("dvc", "exp", "pull", "origin", trial.name)
+        if origin and _has(folder, "origin", trial.name) and call(*pull):
             return ""
         done = _has(folder, ".", trial.name)
         if not done and all(call(*command) for command in _commands(trial, origin)):
@@ -94,14 +96,15 @@ def run_trial(trial: Trial, origin: Origin | None = None) -> str:
 def _commands(trial: Trial, origin: Origin | None) -> list[list[str]]:
     """What makes the experiment of a trial."""
     settings = [f"--set-param={each}" for each in trial.params]
-    run = ["dvc", *TEMPORARY, "--name", trial.name, *settings, trial.stage]
+    named = ["--name", trial.name, *settings, trial.stage]
+    run = ["dvc", *TEMPORARY, *named, "--allow-missing"]  # what other stages read or write
     if not origin:
         return [run]
     return [
         ["git", "fetch", "--quiet", "origin", origin.commit],
         ["git", "checkout", "--quiet", "--force", "--detach", origin.commit],
         ["dvc", "pull", *origin.inputs],
-        [*run, "--allow-missing"],
+        run,
     ]
 
 
@@ -174,6 +177,8 @@ def _has_stage(process: psutil.Process) -> bool:
 
 def _call(command: Sequence[str], folder: Path, said: int) -> bool:
     """Whether a program succeeds; what it says goes to an open file."""
+    # Ray blocks it in its processes, and a stage would inherit that.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with subprocess.Popen(command, cwd=folder, stdout=said, stderr=said) as process:  # noqa: S603  # no shell
         try:
             # Ray interrupts the main thread without a signal, which a plain wait would not notice.
@@ -197,7 +202,7 @@ def _clone(url: str) -> Iterator[Path]:
     clones = Path.home() / CLONES / hashlib.sha256(url.encode()).hexdigest()[:12]
     clones.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        for number in range(len(list(clones.glob("*.lock"))) + 1):
+        for number in itertools.count():
             folder = clones / str(number)
             with contextlib.suppress(Timeout):
                 stack.enter_context(FileLock(f"{folder}.lock", timeout=0))

@@ -117,8 +117,9 @@ def test_a_trial_that_is_stopped_has_failed_whoever_waits_for_it(tmp_path: Path)
 def test_a_trial_on_ray_is_stopped_which_interrupts_without_a_signal(tmp_path: Path) -> None:
     (tmp_path / "stages.py").write_text(WAITS)
     worker = (
-        "import _thread, pathlib, sys, threading\n"
+        "import _thread, pathlib, signal, sys, threading\n"
         "from stages.workflow import trials\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"  # as Ray does
         "folder = pathlib.Path(sys.argv[1])\n"
         "command = [sys.executable, '-c', sys.argv[2], 'exp', 'run', '--temp', '--name', 'cnn-1']\n"
         "def stop():\n"
