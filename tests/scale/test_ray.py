@@ -124,7 +124,8 @@ def test_it_finishes_when_a_machine_and_a_worker_are_lost_and_nothing_is_lost_or
                 lambda: (
                     all(list(each.glob("*/0/logs/far-*/train_baseline.log")) for each in clones)
                     or process.poll() is not None
-                )
+                ),
+                seconds=600,
             )
             kill(homes[2], "ray::run_trial")  # the worker alone, in its trial
             kill(homes[1])
