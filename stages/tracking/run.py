@@ -8,6 +8,7 @@ when the stage ends; and what is missing even then is filled in by `make sync` (
 
 import contextlib
 import importlib
+import signal
 import sys
 import time
 import uuid
@@ -86,6 +87,8 @@ class StageTracker:
             # After one that fails, the next are not attempted: MLflow is left alone.
             self._attempt(lambda: self._complete_run(began, ended, edited))
             receipt = self._write_receipt(ended, edited)  # with the time that this took
+            # An interrupt would now make DVC run again what has finished.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             self._attempt(lambda: self._seal_run(ended, receipt))
             self._attempt(lambda: self._summarize(ended))
         self.log_line("finished")

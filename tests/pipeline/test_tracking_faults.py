@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
@@ -294,3 +295,24 @@ def test_params_that_are_broken_while_a_stage_runs(tiny: Project) -> None:
     assert process.returncode == 0, said
     assert "WARNING: train_baseline: is not tracked (params.yaml: is not YAML" in said
     assert tiny.run("git", "diff", "metrics").stdout == ""
+
+
+def test_an_interrupt_does_not_undo_what_has_finished(tiny: Project) -> None:
+    """Or DVC would run it again, and MLflow have it twice."""
+    process = subprocess.Popen(
+        ["python", "steps.py", "train_baseline"],
+        cwd=tiny.folder,
+        env=tiny.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout
+        while not process.stdout.readline().endswith("finished\n"):
+            assert process.poll() is None
+        while process.poll() is None:  # Python takes a while to end, and heeds signals anew
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
+    assert process.returncode == 0
+    (run,) = tiny.runs()
+    assert run.info.status == "FINISHED"
