@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,12 @@ import optuna
 import psutil
 import pytest
 
-from tests.pipeline.conftest import Project, copy_working_tree, link_raw_files
+from tests.pipeline.conftest import Project, copy_working_tree, link_raw_files, watched
 from tests.pipeline.faulty_server import HOST, mlflow_server
 from tests.scale.test_sweep import SWEEP, wait_for
 
-TRIALS = 3
+TRIALS = 4
+PAUSE = 20  # seconds, in a trial: what is lost with its machine is not finished
 
 
 @pytest.fixture
@@ -74,6 +76,13 @@ def kill(home: Path, named: str = "") -> None:
             continue
 
 
+def is_in_a_trial(home: Path) -> bool:
+    """Whether a machine has begun a training less than half of `PAUSE` ago."""
+    logs = home.glob(".cache/trials/*/0/logs/far-*/train_baseline.log")
+    young = [log for log in logs if time.time() - log.stat().st_mtime < PAUSE / 2]
+    return any("finished" not in log.read_text() for log in young)
+
+
 @contextmanager
 def cluster(project: Project, folder: Path, **environment: str) -> Iterator[tuple[str, list[Path]]]:
     """A head that runs nothing, and two machines that run a trial at a time: address and homes."""
@@ -109,8 +118,9 @@ def test_it_finishes_when_a_machine_and_a_worker_are_lost_and_nothing_is_lost_or
     project = pushed
     with mlflow_server(tmp_path / "server") as port:
         uri = {"MLFLOW_TRACKING_URI": f"http://{HOST}:{port}"}
+        slow = watched(project) | {"WATCH_PAUSE": str(PAUSE)}
         short = Path(tempfile.mkdtemp())  # the path of a socket is short
-        with cluster(project, short, **uri) as (address, homes):
+        with cluster(project, short, **uri, **slow) as (address, homes):
             log = (tmp_path / "sweep.log").open("w")
             process = subprocess.Popen(
                 ["python", "-m", "stages", "sweep", "--ray", "2"],
@@ -119,14 +129,13 @@ def test_it_finishes_when_a_machine_and_a_worker_are_lost_and_nothing_is_lost_or
                 stdout=log,
                 stderr=log,
             )
-            clones = [home / ".cache/trials" for home in homes[1:]]
             wait_for(
                 lambda: (
-                    all(list(each.glob("*/0/logs/far-*/train_baseline.log")) for each in clones)
-                    or process.poll() is not None
+                    all(is_in_a_trial(home) for home in homes[1:]) or process.poll() is not None
                 ),
                 seconds=600,
             )
+            assert process.poll() is None, "no machine was in a trial"
             kill(homes[2], "ray::run_trial")  # the worker alone, in its trial
             kill(homes[1])
             process.wait(timeout=900)

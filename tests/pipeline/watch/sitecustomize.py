@@ -5,6 +5,7 @@ In the processes of stages, and as the environment asks:
         is read below data/.
     WATCH_KILL_AFTER: seconds after its data are first opened; then the process, and DVC that
         started it, are ended with SIGKILL.
+    WATCH_PAUSE: seconds that pass when its data are first opened.
     WATCH_KILL_AT: a number; so they are ended before the output with that number gets its name.
 """
 
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 
 def end_all() -> None:
@@ -22,10 +24,11 @@ def watch() -> None:
     log = os.open(os.environ["WATCH_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     kill_at = int(os.environ.get("WATCH_KILL_AT", "-1"))
     kill_after = float(os.environ.get("WATCH_KILL_AFTER", "0"))
+    pause = float(os.environ.get("WATCH_PAUSE", "0"))
     renamed = 0
 
     def note(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal renamed, kill_after
+        nonlocal renamed, kill_after, pause
         if event == "open":
             path, _, flags = arguments
             if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
@@ -38,6 +41,9 @@ def watch() -> None:
                 timer.daemon = True
                 timer.start()
                 kill_after = 0
+            if pause and str(path).startswith("data/"):
+                time.sleep(pause)
+                pause = 0
         elif event == "os.rename":
             renamed += str(arguments[1]).startswith(("data/", "metrics/"))
             if renamed == kill_at:
