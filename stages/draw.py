@@ -68,6 +68,6 @@ def read_csv(path: Path) -> pd.DataFrame:
         UserError: the file is missing or is not CSV.
     """
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, converters={"label": str, "suggested": str})  # a class may be 07
     except (OSError, ValueError) as error:  # pandas' errors of parsing are ValueErrors
         raise UserError(f"{path}: cannot be read ({error}); run `dvc repro`") from error

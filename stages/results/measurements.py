@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from stages.data.cifar10 import SIDE
 from stages.data.errors import UserError
 from stages.data.splits import SPLIT_NAMES
@@ -230,5 +232,7 @@ class Measurements:
         if content is None:
             return None
         table = table_in(content, LABEL_ISSUES, ISSUE_COLUMNS, revision.remedy)
+        last = ISSUE_COLUMNS[-1]
+        table[last] = pd.to_numeric(table[last], errors="coerce")
         rows: list[list[Any]] = table[[*ISSUE_COLUMNS]].to_numpy(dtype=object).tolist()
         return rows

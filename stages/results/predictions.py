@@ -13,6 +13,7 @@ PREDICTIONS = "metrics/predictions.csv"
 KEYS = ("index", "actual")
 ROUNDING = 1e-3  # of the sum of probabilities that are kept with six decimals
 EXAMPLES = 3
+WHOLE = r"\d{1,18}"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Predictions:
 
 
 def table_in(content: bytes, path: str, columns: Sequence[str], remedy: str) -> pd.DataFrame:
-    """What a CSV file holds.
+    """What a CSV file holds, str: a class may be named 1, true or NA.
 
     Args:
         content: of the file.
@@ -60,10 +61,12 @@ def table_in(content: bytes, path: str, columns: Sequence[str], remedy: str) -> 
         UserError: it is no table with these columns, or a row is cut off.
     """
     try:
-        table = pd.read_csv(io.BytesIO(content), skip_blank_lines=False)
+        table = pd.read_csv(
+            io.BytesIO(content), dtype=str, keep_default_na=False, skip_blank_lines=False
+        )
         if lacking := [name for name in columns if name not in table]:
             raise ValueError(f"has no column {' and '.join(lacking)}")
-        _refuse(table.isna().any(axis=1), "is cut off or not as the others")
+        _refuse((table.isna() | (table == "")).any(axis=1), "is cut off or not as the others")
     except ValueError as error:  # pandas' errors of parsing are such, too
         raise UserError(f"{path}: {' '.join(str(error).split())}; {remedy}") from None
     return table
@@ -85,21 +88,22 @@ def predictions_in(content: bytes, remedy: str) -> Predictions:
 def _parsed(table: pd.DataFrame) -> Predictions:
     if len(table) < 2:
         raise ValueError("has fewer than two rows")
-    if not pd.api.types.is_integer_dtype(table["index"]):
-        index = table["index"].astype(str)
-        is_path, is_number = index.str.contains("/", regex=False), index.str.isdecimal()
-        good = is_path if is_path.any() else is_number
-        _refuse(~good, "index: is neither a whole number nor the path of a photo")
+    index = table["index"]
+    is_number, is_path = index.str.fullmatch(WHOLE), index.str.contains("/", regex=False)
+    good = is_path if is_path.any() else is_number
+    _refuse(~good, "index: is neither a whole number nor the path of a photo")
+    if is_number.all():
+        table["index"] = index.astype(int)
     _refuse(table["index"].duplicated(), "has an image again that is above")
     table = table.sort_values("index", kind="stable")
     actual = table["actual"].to_numpy(dtype=str)
     others = [str(name) for name in table if name not in KEYS]
-    # A prediction is a name, a probability is a number.
-    models = [name for name in others if not pd.api.types.is_numeric_dtype(table[name])]
+    names = set(actual.tolist())
+    shares = {f"{model}_{name}" for model in others for name in names}
+    models = [name for name in others if name not in shares]
     if not models:
         raise ValueError("has no column with the predictions of a model")
     classes = [name.removeprefix(f"{models[0]}_") for name in others]
-    names = set(actual.tolist())
     classes = [name for name in classes if name in names]
     if set(classes) != names:
         classes = sorted(names)
@@ -111,9 +115,9 @@ def _parsed(table: pd.DataFrame) -> Predictions:
             raise ValueError(f"line {strange.index[0] + 2}: {what}")
         columns = [f"{model}_{name}" for name in classes]
         if set(columns) <= set(others):
-            given = table[columns].astype(float)
+            given = table[columns].apply(pd.to_numeric, errors="coerce")
             off = (given.sum(axis=1) - 1).abs() > ROUNDING
-            off |= ((given < 0) | (given > 1)).any(axis=1)
+            off |= ~((given >= 0) & (given <= 1)).all(axis=1)
             _refuse(off, f"{model}: its probabilities are not those of a whole")
             probabilities[model] = given.to_numpy()
     predicted = {model: table[model].to_numpy(dtype=str) for model in models}

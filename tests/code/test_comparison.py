@@ -71,6 +71,21 @@ def test_predictions_are_read_in_the_order_of_the_images() -> None:
     assert set(found.probabilities) == {"cnn"}  # the old one has none
 
 
+@pytest.mark.parametrize("classes", [("0", "1"), ("true", "false"), ("NA", "None"), ("07", "7")])
+def test_classes_may_be_named_as_numbers_are(classes: tuple[str, str]) -> None:
+    cat, dog = classes
+    found = parsed(
+        f"index,actual,cnn,cnn_{cat},cnn_{dog}\n"
+        f"5,{cat},{dog},0.000000,1.000000\n"
+        f"3,{dog},{dog},0.250000,0.750000\n"
+    )
+    assert found.classes == [cat, dog]
+    assert found.indices.tolist() == [3, 5]
+    assert found.predicted["cnn"].tolist() == [dog, dog]
+    assert found.is_right("cnn").tolist() == [True, False]
+    assert found.probabilities["cnn"].tolist() == [[0.25, 0.75], [0, 1]]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
@@ -80,7 +95,7 @@ def test_predictions_are_read_in_the_order_of_the_images() -> None:
         ("5,dog", "x,dog", "line 4: index: is neither a whole number nor the path of a photo"),
         ("5,dog", "3,dog", "line 4: has an image again that is above"),
         ("cat\n5", "cat\n\n5", "line 4: is cut off or not as the others"),
-        ("0.4,0.5", "0.4,nan", "line 3: is cut off or not as the others"),
+        ("0.4,0.5", "0.4,nan", "line 3: cnn: its probabilities are not those of a whole"),
         ("actual", "truth", "has no column actual"),
     ],
 )
