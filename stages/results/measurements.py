@@ -4,8 +4,8 @@ Nothing here differs between two machines or two commits that have the same file
 has not measured is empty or None, never guessed.
 """
 
+import functools
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,7 +18,6 @@ from stages.data.splits import SPLIT_NAMES
 from stages.models.names import MODELS, ModelNames, noun_of
 from stages.results.predictions import PREDICTIONS, table_in
 from stages.results.reading import EVALUATION, read_results
-from stages.results.seeds import SEEDS, by_model, is_fresh, spread
 from stages.results.verdicts import Kind, kind_of, sentence_on
 from stages.statistics.balance import headline_measure
 from stages.statistics.paired import PairedDifference
@@ -64,11 +63,9 @@ class ModelPair(NamedTuple):
     sentence: str
 
 
-def _below(values: Mapping[str, float], group: str) -> dict[str, float]:
-    """The numbers of a group without the groups inside it."""
-    start = f"{group}."
-    found = {key[len(start) :]: values[key] for key in values if key.startswith(start)}
-    return {key: value for key, value in found.items() if "." not in key}
+def _groups(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The groups of a file, or of a group, without the numbers beside them."""
+    return {name: value for name, value in values.items() if isinstance(value, dict)}
 
 
 class Measurements:
@@ -82,6 +79,7 @@ class Measurements:
     def __init__(self) -> None:
         self.params = read_params()
         self.results = read_results(workspace())
+        self._numbers = functools.cache(self.results.revision.numbers)
         for path in (LOCK_FILE, PREDICTIONS):
             if path in self.results.gaps and self._has(path):
                 raise UserError(self.results.gaps[path])
@@ -94,9 +92,8 @@ class Measurements:
         """By split, how many images in all, of each class, and nearly repeating a training one."""
         for split in SPLIT_NAMES:
             self.results.number(PREPARATION, f"{split}.images")
-        values = self.results.numbers(PREPARATION)
-        found = [key.removesuffix(".images") for key in values if key.endswith(".images")]
-        return {each: {k: int(v) for k, v in _below(values, each).items()} for each in found}
+        groups = _groups(self._numbers(PREPARATION)).items()
+        return {name: group for name, group in groups if "images" in group}
 
     @property
     def test_images(self) -> int:
@@ -116,7 +113,7 @@ class Measurements:
     @property
     def photo_size(self) -> int:
         """Side in pixels of the images that the models take."""
-        return int(self.results.numbers(PREPARATION).get("folder.photo_size", SIDE))
+        return int(_groups(self._numbers(PREPARATION)).get("folder", {}).get("photo_size", SIDE))
 
     @property
     def headline(self) -> str:
@@ -131,10 +128,12 @@ class Measurements:
     def _model(self, names: ModelNames) -> Model:
         results, training = self.results, f"metrics/{names.stage}.json"
         results.number(EVALUATION, f"{names.name}.accuracy")
-        measures = {"test": _below(results.numbers(EVALUATION), names.name)}
+        tested = self._numbers(EVALUATION)[names.name]
+        inside = _groups(tested)
+        measures = {"test": {key: tested[key] for key in tested if key not in inside}}
         for split in SPLIT_NAMES[:2]:
             results.number(training, f"{split}.accuracy")
-            measures[split] = _below(results.numbers(training), split)
+            measures[split] = self._numbers(training)[split]
         entry = results.lock.get(names.stage)
         params = entry.params if entry else {}
         return Model(
@@ -142,7 +141,7 @@ class Measurements:
             md5=entry.outs.get(names.path) if entry else None,
             params={k: v for k, v in params.items() if k.startswith(f"{names.name}.") or ":" in k},
             measures=measures,
-            robustness=_below(results.numbers(EVALUATION), f"{names.name}.robustness"),
+            robustness=inside.get("robustness", {}),
             right=self._right(names.name),
         )
 
@@ -184,11 +183,10 @@ class Measurements:
     @cached_property
     def pairs(self) -> list[ModelPair]:
         """Each model with each that is simpler; empty if they were not compared."""
-        values = self.results.numbers(EVALUATION)
-        names = dict.fromkeys(k.split(".")[1] for k in values if k.startswith("comparisons."))
         found = []
-        for name in names:
-            test = PairedDifference.from_metrics(_below(values, f"comparisons.{name}"))
+        compared = _groups(self._numbers(EVALUATION)).get("comparisons", {})
+        for name, counts in _groups(compared).items():
+            test = PairedDifference.from_metrics(counts)
             first, second = map(noun_of, name.split("_vs_"))
             kind: Kind = "not measured"
             if test:
@@ -200,29 +198,12 @@ class Measurements:
     @property
     def images(self) -> dict[str, int]:
         """How many images each kind of test was made on."""
-        counts = _below(self.results.numbers(EVALUATION), "images")
-        return {key: int(value) for key, value in counts.items()}
-
-    @cached_property
-    def seeds(self) -> dict[str, dict[str, float]]:
-        """By model `n`, how many of these are `stale`; mean, std, min and max of each measure."""
-        if SEEDS in self.results.gaps:
-            raise UserError(self.results.gaps[SEEDS])
-        found = {}
-        for model, trainings in by_model(self.results.seeds).items():
-            stale = sum(not is_fresh(each, self.results.lock) for each in trainings)
-            measures = {
-                f"{name}.{key}": value
-                for name in trainings[0].measures
-                for key, value in spread([each.measures[name] for each in trainings]).items()
-            }
-            found[model] = {"n": len(trainings), "stale": stale, **measures}
-        return found
+        return _groups(self._numbers(EVALUATION)).get("images", {})
 
     @property
     def label_audit(self) -> dict[str, float]:
         """`images`, `flagged`, `out_of_fold_accuracy`; empty if labels were not audited."""
-        return self.results.numbers(LABEL_AUDIT) if self._has(LABEL_AUDIT) else {}
+        return self._numbers(LABEL_AUDIT) if self._has(LABEL_AUDIT) else {}
 
     @cached_property
     def label_issues(self) -> list[list[Any]] | None:

@@ -75,21 +75,13 @@ class Results:
         """A measure of a model on the test images; None if it was not measured."""
         return self.metrics.get(EVALUATION, {}).get(f"{model}.{measure}")
 
-    def numbers(self, path: str) -> dict[str, float]:
-        """A metrics file that has to be there, keys joined by dots.
-
-        Raises:
-            UserError: it is missing or damaged.
-        """
-        return self.metrics.get(path) or flattened(self.revision.numbers(path))
-
     def number(self, path: str, key: str) -> float:
         """A number that has to be in a metrics file.
 
         Raises:
-            UserError: it is not there.
+            UserError: it is not there, or the file is missing or damaged.
         """
-        values = self.numbers(path)
+        values = self.metrics.get(path) or flattened(self.revision.numbers(path))
         if key not in values:
             raise UserError(f"{path}: {key}: is missing; {self.revision.remedy}")
         return values[key]

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from stages.data.cifar10 import BATCH_SHA256
 from stages.data.cifar10_sources import SOURCES
+from stages.data.errors import UserError
 from stages.data.files import read_json
 from stages.data.mobilenet_weights import MEMBER, MEMBER_SHA256, WHEEL
 from stages.data.splits import SPLIT_NAMES
 from stages.models.names import MODELS
 from stages.results.gate import limits
 from stages.results.measurements import ISSUE_COLUMNS, NEAR_DUPLICATES, Measurements, Model
-from stages.results.seeds import STALE
+from stages.results.seeds import SEEDS, STALE, by_model, is_fresh
 from stages.results.text import (
     ABSENT,
     ACCURACY,
@@ -81,21 +83,29 @@ def _seconds(model: Model, measured: Measurements) -> str:
 
 
 def seeds_table(measured: Measurements) -> Table:
-    """Accuracy over trainings with several seeds."""
-    rows = []
-    for model, seeds in measured.seeds.items():
-        several = seeds["n"] > 1  # one seed has no deviation
+    """Accuracy over trainings with several seeds.
+
+    Raises:
+        UserError: their file is damaged.
+    """
+    results, rows, are_stale = measured.results, [], False
+    if SEEDS in results.gaps:
+        raise UserError(results.gaps[SEEDS])
+    for model, trainings in by_model(results.seeds).items():
         title = MODELS[model].title if model in MODELS else model
-        stale = f" ({seeds['stale']} stale)" if seeds["stale"] else ""
-        cells = [title, f"{seeds['n']}{stale}"]
+        stale = sum(not is_fresh(each, results.lock) for each in trainings)
+        are_stale |= stale > 0
+        cells = [title, f"{len(trainings)}{f' ({stale} stale)' if stale else ''}"]
         for split in SPLIT_NAMES[1:]:
-            mean, deviation = (100 * seeds[f"{split}_accuracy.{key}"] for key in ("mean", "std"))
-            cells.append(f"{mean:.2f} ± {deviation:.2f} %" if several else f"{mean:.2f} %")
-        low, high = (percent(seeds[f"test_accuracy.{end}"]) for end in ("min", "max"))
-        rows.append([*cells, f"{low} – {high}" if several else ABSENT])
+            name = f"{split}_accuracy"
+            shares = [100 * each.measures[name] for each in trainings if name in each.measures]
+            deviation = f" ± {stdev(shares):.2f}" if len(shares) > 1 else ""
+            cells.append(f"{fmean(shares):.2f}{deviation} %" if shares else ABSENT)
+        spread = f"{min(shares):.1f} % – {max(shares):.1f} %" if len(shares) > 1 else ABSENT
+        rows.append([*cells, spread])
     header = ["model", "seeds", "validation", "test", "lowest and highest test"]
     caption = "Mean ± standard deviation of the accuracy over seeds"
-    if any(seeds["stale"] for seeds in measured.seeds.values()):
+    if are_stale:
         caption += f" (stale: of {STALE})"
     return Table(caption, header, rows, absent=_absent("Trainings with several seeds"))
 

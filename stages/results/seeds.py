@@ -8,7 +8,7 @@ settings and data, and which are stale.
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev, variance
 from typing import NamedTuple
@@ -120,12 +120,6 @@ def same_but_for_seed(model: str, *locks: Mapping[str, LockEntry]) -> bool:
     """Whether the training of a model reads the same, apart from the seed."""
     entries = [_entry(model, lock) for lock in locks]
     return len({entry and _key_with(entry, 0) for entry in entries}) == 1
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Mean, std (of the sample, n - 1; 0 of one value), min and max."""
-    std = stdev(values) if len(values) > 1 else 0.0
-    return {"mean": fmean(values), "std": std, "min": min(values), "max": max(values)}
 
 
 def another_seed(

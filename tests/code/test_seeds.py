@@ -15,7 +15,6 @@ from stages.results.seeds import (
     Training,
     another_seed,
     is_fresh,
-    spread,
     stale_seeds,
     trainings_in,
 )
@@ -154,8 +153,3 @@ def test_the_stage_of_each_network_has_one_seed() -> None:
     for names in MODELS.values():
         seeds = [p for p in workspace().pipeline.stages[names.stage].params if p.endswith(".seed")]
         assert seeds == [f"{names.name}.seed"] * (names.name != "baseline")
-
-
-def test_one_seed_has_no_spread() -> None:
-    assert spread([0.9]) == {"mean": 0.9, "std": 0.0, "min": 0.9, "max": 0.9}
-    assert spread([0.8, 0.9, 1.0])["std"] == pytest.approx(0.1)
