@@ -10,6 +10,7 @@ import ast
 import importlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -49,11 +50,8 @@ def main(arguments: list[str]) -> None:
     # Of an environment that is active, the Python below it: this one may be about to be deleted.
     run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", "--clear", FOLDER)
     # uv installs the lock in seconds where pip takes minutes; it is itself taken from the lock.
-    lines = iter(LOCK.read_text(encoding="utf-8").split("\nuv==")[1].splitlines(keepends=True))
-    pinned = next(lines)
-    while pinned.endswith("\\\n"):
-        pinned += next(lines)
-    (FOLDER / "uv.lock").write_text(f"uv=={pinned}", encoding="utf-8")
+    (pinned,) = re.findall(r"^uv==(?:.*\\\n)*.*\n", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    (FOLDER / "uv.lock").write_text(pinned, encoding="utf-8")
     os.environ["PIP_USER"] = "0"  # some have it in their settings, and pip would refuse
     run(*PIP, "install", *QUIET, "-r", FOLDER / "uv.lock")
     install(LOCK)

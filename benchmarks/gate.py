@@ -128,18 +128,14 @@ def losses(params: Params) -> list[tuple[str, list[str]]]:
         "mobilenet.head_epochs": mobilenet.head_epochs,
     }
     third = [f"{key}={max(1, epochs // 3)}" for key, epochs in fewer.items()]
-    images = read_images() // (4 * len(params.data.classes))
+    counts = workspace().numbers("metrics/prepare.json")
+    images = sum(counts[split]["images"] for split in ("train", "validation"))
+    images //= 4 * len(params.data.classes)
     return [
         ("the CNN with a third of the epochs", third[:1]),
         ("MobileNetV2 with a third of the epochs, rounded down", third[1:]),
         ("a quarter of the training images", [f"data.limit_per_class={images}"]),
     ]
-
-
-def read_images() -> int:
-    """How many training and validation images there are."""
-    counts = workspace().numbers("metrics/prepare.json")
-    return int(counts["train"]["images"] + counts["validation"]["images"])
 
 
 def loss(what: str, changes: list[str]) -> dict[str, str]:

@@ -11,7 +11,6 @@ computed here; 2: wrong usage, or files that cannot be read. Needs neither DVC's
 """
 
 import argparse
-import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,13 +91,10 @@ def _rendered(comparison: "Comparison", options: argparse.Namespace) -> str:
         from stages.results.as_json import as_json
 
         return as_json(comparison)
-    from rich.console import Console
-
-    from stages.commands.terminal import WIDTH_OF_FILES, console
+    from stages.commands.terminal import console
     from stages.results.terminal import print_comparison
 
-    is_file = options.output is not None
-    place = Console(file=io.StringIO(), width=WIDTH_OF_FILES) if is_file else console()
+    place = console(is_file=options.output is not None)
     with place.capture() as captured:
         print_comparison(comparison, place, everything=options.all)
     return captured.get()

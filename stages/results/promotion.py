@@ -7,6 +7,7 @@ there, many small steps down lead nowhere. Where no champion was measured on the
 and ceilings decide. The rules are those of params.yaml here, whichever revision is proposed.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,11 +31,12 @@ from stages.tracking.store import ModelVersion
 from stages.tracking.sync import sync_revision
 from stages.workflow.legal_values import validated
 from stages.workflow.params import GATE, REGISTRY, GateParams, RegistryParams
-from stages.workflow.pipeline import PARAMS_FILE
+from stages.workflow.pipeline import PARAMS_FILE, md5_of
 from stages.workflow.revisions import Revision, history, named_revisions, workspace
 from stages.workflow.staleness import stale_stages
 
 LIMIT = "data.limit_per_class"
+LONGEST_NAME = 200  # letters; MLflow's tables hold 256
 
 
 def propose(revision: Revision, *, accept_equal: bool) -> tuple[bool, str]:
@@ -58,7 +60,7 @@ def propose(revision: Revision, *, accept_equal: bool) -> tuple[bool, str]:
         return False, f"REFUSED, and nothing was registered: {reason}"
     if results.predictions is None:
         raise UserError(results.gaps[PREDICTIONS])
-    model, name = results.best_by(rules.select_by), "-or-".join(sorted(results.predictions.classes))
+    model, name = results.best_by(rules.select_by), registered_name(results.predictions.classes)
     path, images = MODELS[model].path, results.lock[EVALUATE].deps[TEST_IMAGES]
     maker = next(entry for entry in results.lock.values() if path in entry.outs)
     runs = sync_revision(revision)
@@ -75,6 +77,13 @@ def propose(revision: Revision, *, accept_equal: bool) -> tuple[bool, str]:
     chosen = f"the best {revision.place} by {rules.select_by}"
     what = f"{capital(noun_of(model))}, {chosen}, test accuracy {accuracy:.4f}"
     return accepted, f"{name} version {version.version}: {what}\n{why}"
+
+
+def registered_name(classes: Sequence[str]) -> str:
+    """The name of the model that tells these classes apart, whatever their order."""
+    name = "-or-".join(sorted(classes))
+    short = f"{name[: LONGEST_NAME - 9]}-{md5_of(name.encode())[:8]}"
+    return name if len(name) <= LONGEST_NAME else short
 
 
 def _no_candidate(results: Results) -> str:
@@ -161,7 +170,7 @@ def _results_of(version: ModelVersion, beside: Results, name: str) -> Results | 
         found = Results(Revision("MLflow", "commit", ""), lock=beside.lock)
         if content := registry.predictions_of(wanted, PREDICTIONS):
             found.predictions = predictions_in(content, "propose another revision")
-    if found.predictions is None:
+    if found.predictions is None or model not in found.predictions.predicted:
         return None
     predicted, probabilities = found.predictions.predicted, found.predictions.probabilities
     one = replace(

@@ -133,7 +133,9 @@ def judge(base: Results, head: Results, pair: Pair | None, alpha: float) -> list
             kind: Kind = "same" if test else "not compared"
             another = None
             if test and model in corrected:
-                another = _another_seed(base, head, model, measure, test.difference, level)
+                another = AnotherSeed(test.difference, 0.0, 0.0)  # where no seed changes anything
+                if model in seeded:
+                    another = _another_seed(base, head, model, measure, test.difference, level)
                 kind = kind_of(test.difference, corrected[model], alpha, measure)
                 if kind != "no evidence" and not (another and another.confirms(test.difference)):
                     kind = "differs" if another else "open"
@@ -146,8 +148,6 @@ def _another_seed(
     base: Results, head: Results, model: str, measure: str, difference: float, level: float
 ) -> AnotherSeed | None:
     """What another seed would do, by the seeds of both sides that are not stale."""
-    if not has_seed(model, base.lock, head.lock):
-        return AnotherSeed(difference, 0.0, 0.0)
     before, after = (
         fresh_values(side.seeds, side.lock, model, f"test_{measure}") for side in (base, head)
     )

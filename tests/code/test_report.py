@@ -281,6 +281,15 @@ def place_for(name: str) -> str:
 
 
 @pytest.mark.usefixtures("project")
+def test_a_table_of_seeds_of_an_earlier_version_is_shown_as_far_as_it_goes() -> None:
+    measure_everything()
+    Path("metrics/seeds.csv").write_text("model,seed,test_accuracy\ncnn,0,0.9\ncnn,1,0.92\n")
+    _, card = page_and_card()
+    assert "91.00 ± 1.41 %" in card
+    assert "90.0 % – 92.0 %" in card
+
+
+@pytest.mark.usefixtures("project")
 def test_what_was_measured_stands_there_as_measured() -> None:
     measure_everything()
     page, card = page_and_card()

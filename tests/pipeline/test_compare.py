@@ -842,7 +842,7 @@ def test_nothing_is_lost_on_a_narrow_terminal(
     state.params["cnn"] = {f"a_setting_with_a_long_name_{n}": 1 / 3 for n in range(9)}
     state.write()
     monkeypatch.setattr(
-        "stages.commands.terminal.console", lambda: Console(width=80, force_terminal=True)
+        "stages.commands.terminal.console", lambda **_: Console(width=80, force_terminal=True)
     )
     out = re.sub(r"\x1b\[[0-9;]*m", "", compare("main").out)
     assert max(len(line) for line in out.splitlines()) <= 80
@@ -855,6 +855,17 @@ def test_nothing_is_lost_on_a_narrow_terminal(
         "a_setting_with_a_long_name_8",
     ):
         assert text in words, text
+
+
+def test_a_file_has_no_colors_whatever_the_terminal_is_told(
+    compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    worse_cnn(lost=40).write()
+    compare("main", "--output", "told.txt")
+    text = Path("told.txt").read_text()
+    assert "is worse than the CNN at main" in text
+    assert "\x1b" not in text
 
 
 def test_the_json_keeps_the_names_that_are_documented(compare: Compare) -> None:

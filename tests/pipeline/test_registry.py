@@ -6,6 +6,7 @@ import mlflow
 import pytest
 from mlflow.entities.model_registry import ModelVersion
 
+from stages.results.promotion import registered_name
 from tests.pipeline.conftest import Project
 from tests.pipeline.tiny import MODEL
 
@@ -82,6 +83,14 @@ def test_the_first_model_that_keeps_to_the_gate_is_the_champion_and_its_page_say
     assert accepted(tiny).endswith("CHAMPION already\n")
     (version,) = versions(tiny)
     assert "CHAMPION: there was none" in version.description
+
+
+def test_the_name_of_many_classes_fits_into_the_tables_of_mlflow() -> None:
+    assert registered_name(["truck", "automobile"]) == NAME
+    breeds = [f"a dog of breed {number}" for number in range(40)]
+    assert len(registered_name(breeds)) == 200
+    assert registered_name(breeds) == registered_name(breeds[::-1])
+    assert registered_name(breeds) != registered_name(breeds[:-1])
 
 
 def test_a_model_below_a_floor_is_registered_without_the_alias_and_says_why(tiny: Project) -> None:
