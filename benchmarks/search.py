@@ -1,6 +1,6 @@
 """Whether a search finds better settings than a grid that costs as much: a CNN, on few images.
 
-    python -m benchmarks.search                       # over an hour; writes search.json
+    python -m benchmarks.search                       # about half an hour; writes search.json
     python -m benchmarks.search --seeds 1 --images 500   # less: prints it
 
 Searched is what sweep.yaml searches of the CNN, in its ranges. The grid has two values of each
@@ -35,7 +35,7 @@ from stages.workflow.params import CnnRecipe, Params, read_params
 from stages.workflow.sweeps import Sweep, Tried, read_sweep
 
 RESULT = Path(__file__).with_suffix(".json")
-SEEDS = 8
+SEEDS = 3
 IMAGES = 2000
 JUDGES = 4000  # images that nobody learned from, and nobody chose by
 EPOCHS = 5
