@@ -34,10 +34,7 @@ def main(params: "Params", _report: "EpochReport") -> None:
     splits = {name: read_split(name) for name in ("train", "validation")}
     labels = np.concatenate([split.labels for split in splits.values()])
     pretrained, size = read_arrays(PRETRAINED), params.audit.input_size
-    # One after the other: large splits stay on disk.
-    features = np.concatenate(
-        [pooled_features(split.images, pretrained, size) for split in splits.values()]
-    )
+    features = pooled_features([split.images for split in splits.values()], pretrained, size)
     probabilities = out_of_fold_probabilities(features, labels, params.audit.folds)
     suspects = doubtful_labels(labels, probabilities)
     measured = {
@@ -67,7 +64,7 @@ def issues_table(
     """
     names = np.array(splits["train"].classes)
     labels = np.concatenate([split.labels for split in splits.values()])[suspects]
-    others = probabilities[suspects].copy()
+    others = probabilities[suspects]
     others[np.arange(len(suspects)), labels] = 0
     return pd.DataFrame(
         {

@@ -43,19 +43,18 @@ def main(_params: "Params", _report: "EpochReport") -> None:
     """Read, draw, write."""
     splits = {name: read_split(name) for name in SPLIT_NAMES}
     test = splits.pop("test")
-    classes = test.classes
     table = read_csv(PREDICTIONS)
     predicted = {
-        model: table[[f"{model}_{name}" for name in classes]].to_numpy() for model in MODELS
+        model: table[[f"{model}_{name}" for name in test.classes]].to_numpy() for model in MODELS
     }
     curves = {name: read_csv(path) for name, path in CURVES.items()}
     explanations = read_arrays(EXPLANATIONS)
     pictures = {
-        **data_pictures(splits, read_csv(ISSUES), classes),
+        **data_pictures(splits, read_csv(ISSUES)),
         **model_pictures(read_model(BASELINE), read_model(CNN), curves),
-        **measure_pictures(test.labels, predicted, read_json(EVALUATION), classes),
-        **prediction_pictures(test, predicted, classes),
-        **explanation_pictures(explanations, test, predicted["mobilenet"], classes),
+        **measure_pictures(test, predicted, read_json(EVALUATION)),
+        **prediction_pictures(test, predicted),
+        **explanation_pictures(explanations, test, predicted["mobilenet"]),
     }
     for name, figure in pictures.items():
         save_figure(FIGURES / f"{name}.png", figure)

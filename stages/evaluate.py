@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from stages.data.files import read_json, write_arrays, write_csv, write_json
-from stages.data.near_duplicates import near_duplicates
+from stages.data.near_duplicates import can_be_compared, near_duplicates
 from stages.data.perturbations import perturbed
 from stages.data.splits import Split, read_split
 from stages.models.explanations import explain
@@ -43,17 +43,17 @@ EXPLANATIONS = Path("data/explanations.npz")
 def main(params: "Params", _report: "EpochReport") -> None:
     """Read, predict, measure, explain, write."""
     test = read_split("test")
-    repeats = near_duplicates(test.images, read_split("train").images)
+    fresh = without_near_duplicates(test)
     models = {name: load_model(Path(each.path)) for name, each in MODELS.items()}
     predicted = {name: model.predict(test.images) for name, model in models.items()}
     n_changed = min(params.evaluation.robustness_images, len(test))
     robustness = accuracy_when_changed(test, predicted, models, n_changed)
     measured: dict[str, Any] = {
-        **measure(test.labels, predicted, repeats, robustness, models),
+        **measure(test.labels, predicted, fresh, robustness, models),
         "comparisons": compare(test.labels, predicted),
         "images": {
             "test": len(test),
-            "without_near_duplicates": int((~repeats).sum()),
+            **({} if fresh is None else {"without_near_duplicates": int(fresh.sum())}),
             "robustness": n_changed,
         },
     }
@@ -64,6 +64,15 @@ def main(params: "Params", _report: "EpochReport") -> None:
     for name, probabilities in predicted.items():
         write_csv(ROC_CURVES / f"{name}.csv", roc_points(test.labels, probabilities))
     write_arrays(EXPLANATIONS, explain(models, test, predicted["mobilenet"]))
+
+
+def without_near_duplicates(test: Split) -> np.ndarray | None:
+    """Which images do not nearly repeat a training image, bool [n]; None of too many images."""
+    training = read_split("train").images
+    if not can_be_compared(len(test), len(training)):
+        return None
+    fresh: np.ndarray = ~near_duplicates(test.images, training)
+    return fresh
 
 
 def accuracy_when_changed(
@@ -83,23 +92,21 @@ def accuracy_when_changed(
     Returns:
         By model and change (see `perturbed`), `unchanged` first.
     """
-    labels, copies = test.labels[:n_images], perturbed(test.images[:n_images])
-    shares: dict[str, dict[str, float]] = {}
-    for name, model in models.items():
-        predictions = {"unchanged": predicted[name][:n_images]}
-        for change, images in copies.items():
-            predictions[change] = model.predict(images)
-        shares[name] = {
-            change: float((probabilities.argmax(axis=1) == labels).mean())
-            for change, probabilities in predictions.items()
-        }
+
+    def share(probabilities: np.ndarray) -> float:
+        return float((probabilities.argmax(axis=1) == test.labels[:n_images]).mean())
+
+    shares = {name: {"unchanged": share(each[:n_images])} for name, each in predicted.items()}
+    for change, images in perturbed(test.images[:n_images]):
+        for name, model in models.items():
+            shares[name][change] = share(model.predict(images))
     return shares
 
 
 def measure(
     labels: np.ndarray,
     predicted: Mapping[str, np.ndarray],
-    repeats: np.ndarray,
+    fresh: np.ndarray | None,
     robustness: Mapping[str, Mapping[str, float]],
     models: Mapping[str, Classifier],
 ) -> dict[str, dict[str, Any]]:
@@ -108,7 +115,7 @@ def measure(
     Args:
         labels: int [n].
         predicted: probabilities float [n, classes] by the model's name.
-        repeats: bool [n], whether an image nearly repeats a training image.
+        fresh: bool [n], which images do not nearly repeat a training image; None if not known.
         robustness: accuracy by model and change.
         models: by name.
     """
@@ -117,7 +124,7 @@ def measure(
         right = probabilities.argmax(axis=1) == labels
         measured[name] = {
             **classification_metrics(labels, probabilities),
-            "accuracy_without_near_duplicates": float(right[~repeats].mean()),
+            **accuracy_when(right, fresh, "without_near_duplicates"),
             **when_sure(right, probabilities.max(axis=1), models[name].sure_from),
             "robustness": robustness[name],
         }
@@ -135,8 +142,20 @@ def when_sure(
         sure_from: from which confidence it is sure; None if it never is.
     """
     sure = np.zeros_like(right) if sure_from is None else confidence >= sure_from
-    accuracy = {"accuracy_when_sure": float(right[sure].mean())} if sure.any() else {}
-    return {"share_sure": float(sure.mean()), **accuracy}
+    return {"share_sure": float(sure.mean()), **accuracy_when(right, sure, "when_sure")}
+
+
+def accuracy_when(right: np.ndarray, chosen: np.ndarray | None, name: str) -> dict[str, float]:
+    """The accuracy on some images, as `accuracy_<name>`; nothing if there are none.
+
+    Args:
+        right: bool [n].
+        chosen: bool [n]; None if it is not known which.
+        name: of them.
+    """
+    if chosen is None or not chosen.any():
+        return {}
+    return {f"accuracy_{name}": float(right[chosen].mean())}
 
 
 def compare(

@@ -12,6 +12,7 @@ Exit code 0: all photos were read; 2: some were not, and are told, or wrong usag
 import argparse
 import csv
 import glob
+import io
 import json
 import os
 import sys
@@ -104,24 +105,49 @@ def _print(
 
 
 def files(names: list[str]) -> Iterator[str]:
-    """The files that arguments name, in their order; of folders, those with the suffix of a photo.
+    """The files that arguments name, in their order; those in folders are chosen by `_photos_in`.
 
     A file that is not there is among them, unless it is a pattern.
     """
-    from PIL import Image
-
     for name in names:
-        if os.path.isdir(name):  # noqa: PTH112  # of -, too
-            suffixes = Image.registered_extensions()
-            for folder, inside, here in os.walk(name):
-                inside.sort()
-                found = (each for each in sorted(here) if Path(each).suffix.lower() in suffixes)
-                yield from (os.path.join(folder, each) for each in found)  # noqa: PTH118  # fast
-        elif glob.has_magic(name) and not Path(name).exists():
+        if glob.has_magic(name) and not os.path.lexists(name):
             matching = glob.iglob(name, recursive=True)  # noqa: PTH207  # of absolute paths, too
-            yield from sorted(each for each in matching if Path(each).is_file())
+            ending = (each for each in matching if _ends(each))
+            yield from sorted({file for each in ending for file in _photos_in(each)})
         else:
-            yield name
+            yield from _photos_in(name)
+
+
+def _photos_in(name: str) -> Iterator[str]:
+    """Of a folder and its subfolders what has the suffix of a photo and is not hidden; or a file.
+
+    A folder that cannot be read is among them: reading it as a file fails again, and says why.
+    """
+    from stages.data.photos import PHOTO_SUFFIXES
+
+    if not os.path.isdir(name):  # noqa: PTH112  # of -, too
+        yield name
+        return
+    unread: list[OSError] = []
+    for folder, inside, here in os.walk(name, onerror=unread.append, followlinks=True):
+        found = (each for each in sorted(here) if Path(each).suffix.lower() in PHOTO_SUFFIXES)
+        paths = (os.path.join(folder, each) for each in found if each[0] != ".")  # noqa: PTH118  # fast
+        yield from (path for path in paths if _ends(path))
+        shown = (each for each in sorted(inside) if each[0] != ".")
+        inside[:] = [each for each in shown if not _leads_up(Path(folder, each))]
+    yield from (error.filename for error in unread)
+
+
+def _ends(path: str) -> bool:
+    """Whether it is no pipe, socket or device; what cannot be looked at is told when it is read."""
+    known = os.path.isfile(path) or os.path.isdir(path)  # noqa: PTH112, PTH113  # do not raise
+    return known or not os.path.exists(path)  # noqa: PTH110
+
+
+def _leads_up(path: Path) -> bool:
+    """Whether it is a link to a folder that it lies in, and so has no end."""
+    up = map(os.path.realpath, path.absolute().parents)
+    return os.path.islink(path) and os.path.realpath(path) in up  # noqa: PTH114  # does not raise
 
 
 def predicted(model: "Classifier", names: Iterator[str]) -> Iterator[list["Said"]]:
@@ -177,6 +203,8 @@ def _table(classes: list[str], width: int) -> "Callable[[str, PhotoPrediction], 
 def _csv(classes: list[str], _: int) -> "Callable[[str, PhotoPrediction], None]":
     from stages.models.photo_predictions import columns
 
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # names as they are
     writer = csv.DictWriter(sys.stdout, ["file", *columns(classes)], lineterminator="\n")
     writer.writeheader()
     return lambda name, said: writer.writerow({"file": name, **said.row})

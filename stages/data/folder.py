@@ -23,6 +23,7 @@ UNBALANCED = 3  # times as many photos in the largest class as in the smallest
 LONGEST = 3  # times as long as wide; such a photo loses much as a square
 EXAMPLES = 3  # named in a warning
 THREADS = 2
+SMALL = 32  # pixels of the shorter side; below it a photo shows little
 ENOUGH = 2000  # photos for least squares on 1,024 pixels
 CLASS_NAME = r"[\w -]+"
 RESERVED = ("images", "near_duplicates_of_train")  # keys beside the classes in metrics
@@ -54,7 +55,8 @@ class Photos:
         images: all photos that can be read; `indices` are their paths.
         is_test: bool [n], which are test images; None if the folder is not split.
         warnings: a sentence each.
-        counts: how many `files`, how many of these are `unreadable` or `long`; and `photo_size`.
+        counts: how many `files`, how many of these are `unreadable`, `long` or `small`; and
+            `photo_size`.
     """
 
     images: Split
@@ -81,36 +83,36 @@ def read_folder(
     """
     listed = _limited(_listed(folder, classes), limit_per_class, seed)
     sizes = _of_each(listed.paths, lambda path: size_of(folder / path), "looking at photos")
-    seen = [size for size in sizes if not isinstance(size, str)]
-    side = min(photo_size, max((max(size) for size in seen), default=photo_size))
+    problems = {
+        path: size for path, size in zip(listed.paths, sizes, strict=True) if isinstance(size, str)
+    }
+    seen = {
+        path: size
+        for path, size in zip(listed.paths, sizes, strict=True)
+        if not isinstance(size, str)
+    }
+    side = min(photo_size, max(map(max, seen.values()), default=photo_size))
     images = room((len(listed.paths), side, side, 3), np.uint8)
     position = {path: number for number, path in enumerate(listed.paths)}
 
     def read(path: str) -> None:
         images[position[path]] = read_photo((folder / path).read_bytes(), side)
 
-    problems = {
-        path: problem
-        for path, problem in zip(
-            listed.paths, _of_each(listed.paths, read, "reading photos"), strict=True
-        )
-        if problem
-    }
+    told = _of_each([*seen], read, "reading photos")
+    problems |= {path: problem for path, problem in zip(seen, told, strict=True) if problem}
     good = np.array([path not in problems for path in listed.paths], bool)
-    long = [
-        path
-        for path, size in zip(listed.paths, sizes, strict=True)
-        if not isinstance(size, str) and max(size) > LONGEST * min(size)
-    ]
+    long = [path for path, size in seen.items() if max(size) > LONGEST * min(size)]
+    small = [path for path, size in seen.items() if min(size) < SMALL]
     everything = Split(images, listed.labels, np.array(listed.paths, str), listed.classes)
     photos = Photos(
         everything if good.all() else everything.take(np.flatnonzero(good)),
         None if listed.is_test is None else listed.is_test[good],
-        _warnings(listed, good, problems, long),
+        _warnings(listed, good, problems, long, small),
         {
             "files": len(good),
             "unreadable": len(problems),
             "long": len(long),
+            "small": len(small),
             "photo_size": side,
         },
     )
@@ -152,7 +154,7 @@ def _listed(folder: Path, classes: list[str]) -> Listed:
         for part in parts
         for label, name in enumerate(names)
         for path in (part / name).rglob("*")
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not any(each.startswith(".") for each in path.relative_to(part).parts)
     ]
     files.sort(key=lambda each: (each[2], each[0].name, each[0].as_posix()))
     return Listed(
@@ -203,8 +205,35 @@ def _of_each(paths: Sequence[str], function: Callable[[str], Any], title: str) -
     return results
 
 
+def equal_photos(photos: Split, equal: np.ndarray) -> tuple[list[str], dict[str, int]]:
+    """What is told of photos that are equal, and how many are so.
+
+    Args:
+        photos: of a folder; their `indices` are their paths.
+        equal: for each photo the position of the first that is equal, int [n].
+
+    Returns:
+        A sentence each; how many are `equal` to another, and how many of these `contradictory`.
+    """
+    copies = np.flatnonzero(equal != np.arange(len(equal)))
+    contrary = copies[photos.labels[copies] != photos.labels[equal[copies]]]
+    warnings = []
+    for found, what in (
+        (copies, "photos that are equal to another, and stay on its side of each split"),
+        (contrary, "of these in another class than it, which cannot both be right"),
+    ):
+        names = [f"{photos.indices[each]} = {photos.indices[equal[each]]}" for each in found]
+        if names:
+            warnings.append(f"{what}: {len(names):,} ({_some(names)})")
+    return warnings, {"equal": len(copies), "contradictory": len(contrary)}
+
+
 def _warnings(
-    listed: Listed, good: np.ndarray, problems: dict[str, str], long: list[str]
+    listed: Listed,
+    good: np.ndarray,
+    problems: dict[str, str],
+    long: list[str],
+    small: list[str],
 ) -> list[str]:
     """What does not stop the pipeline, and yet is worth a look."""
     warnings = []
@@ -215,6 +244,11 @@ def _warnings(
         warnings.append(
             f"photos more than {LONGEST} times as long as wide, which become squares: "
             f"{len(long):,} ({_some(long)})"
+        )
+    if small:
+        warnings.append(
+            f"photos with less than {SMALL} pixels on a side, which are made larger: "
+            f"{len(small):,} ({_some(small)})"
         )
     counts = np.bincount(listed.labels[good], minlength=len(listed.classes))
     few = [name for name, count in zip(listed.classes, counts, strict=True) if count < FEW]
@@ -240,12 +274,20 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _check_counts(folder: Path, photos: Photos) -> None:
-    counts = Counter(photos.images.labels.tolist())
+    wanted = [(folder, photos.images.labels, FEWEST)]
+    if (is_test := photos.is_test) is not None:
+        labels = photos.images.labels
+        wanted = [
+            (folder / "train", labels[~is_test], FEWEST),
+            (folder / "test", labels[is_test], 1),
+        ]
     few = [
-        f"{folder}: {counts[label]} photos of {name!r} can be read; at least {FEWEST} are wanted; "
+        f"{place}: {counts[label]} photos of {name!r} can be read; at least {fewest} are wanted; "
         "add some, or leave it out of data.classes"
+        for place, labels, fewest in wanted
+        for counts in [Counter(labels.tolist())]
         for label, name in enumerate(photos.images.classes)
-        if counts[label] < FEWEST
+        if counts[label] < fewest
     ]
     if few:
         raise UserError(

@@ -16,13 +16,14 @@ from stages.data.near_duplicates import MOST_PAIRS, can_be_compared, near_duplic
 from stages.data.splits import Split
 
 
-def groups_of(images: Split, pattern: str | None, *, near_duplicates: bool) -> np.ndarray:
+def groups_of(
+    images: Split, equal: np.ndarray, pattern: str | None, *, near_duplicates: bool
+) -> np.ndarray:
     """The group of each image: those that belong together, by any of the rules.
-
-    Equal images always do.
 
     Args:
         images: all that are to be split.
+        equal: as `equal_images` gives it; these always belong together.
         pattern: a regular expression; where it finds the same text (in its parentheses, if it has
             them) in `indices`, images belong together. Where it finds nothing, an image is alone.
         near_duplicates: whether nearly equal images belong together.
@@ -31,11 +32,17 @@ def groups_of(images: Split, pattern: str | None, *, near_duplicates: bool) -> n
         int [n], from 0.
 
     Raises:
-        UserError: there are too many images to look for near-duplicates.
+        UserError: the pattern finds nothing in any, or there are too many images to look for
+            near-duplicates.
     """
-    same = [_first_with_same(digests(images.images))]
+    same = [equal]
     if pattern:
         found = [re.search(pattern, str(index)) for index in images.indices]
+        if not any(found):
+            raise UserError(
+                f"params.yaml: data.group_pattern: {pattern!r} finds nothing in {len(found):,} "
+                f"paths, as {images.indices[0]}; mend it, or set it to null"
+            )
         texts = [each and (each[1] if each.re.groups else each[0]) for each in found]
         same.append(_first_with_same(texts))
     pairs = [np.stack([np.arange(len(images)), first], axis=1) for first in same]
@@ -50,6 +57,11 @@ def groups_of(images: Split, pattern: str | None, *, near_duplicates: bool) -> n
     graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=2 * (len(images),))
     groups: np.ndarray = connected_components(graph, directed=False)[1]
     return groups
+
+
+def equal_images(images: np.ndarray) -> np.ndarray:
+    """For each image the position of the first that is equal to it, int [n]."""
+    return _first_with_same(digests(images))
 
 
 def digests(images: np.ndarray) -> list[bytes]:

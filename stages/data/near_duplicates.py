@@ -62,7 +62,9 @@ def _compared(images: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, int
     compared = _normalized(images)
     for other in range(0, len(others), OTHERS):
         some = others[other : other + OTHERS]
-        candidates, mirrored = _normalized(some), _normalized(some[:, :, ::-1])
+        candidates = _normalized(some)
+        pictures = candidates.reshape(-1, COMPARED_SIDE, COMPARED_SIDE, 3)
+        mirrored = pictures[:, :, ::-1].reshape(candidates.shape)
         for start in range(0, len(images), CHUNK):
             chunk = compared[start : start + CHUNK]
             similarity = np.maximum(chunk @ candidates.T, chunk @ mirrored.T)

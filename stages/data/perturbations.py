@@ -1,6 +1,6 @@
 """Changed copies of images that show the same: how far does a model hold out without new data?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 
 import numpy as np
@@ -14,28 +14,26 @@ NOISE_STD = 0.04
 SEED = 0
 
 
-def perturbed(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Copies of images in which a person sees the same.
+def perturbed(images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Copies of images in which a person sees the same, made one after the other.
 
     Args:
         images: uint8 [n, side, side, 3].
 
-    Returns:
-        By name, of the same shape: mirrored; brighter, darker, more_contrast, less_contrast (as
-        Pillow's ImageEnhance means them); shifted by a pixel, the images in turn to the left, the
-        right, up and down; jpeg, compressed; noise, gaussian.
+    Yields:
+        Name and images, of the same shape: mirrored; brighter, darker, more_contrast, less_contrast
+        (as Pillow's ImageEnhance means them); shifted by a pixel, the images in turn to the left,
+        the right, up and down; jpeg, compressed; noise, gaussian.
     """
     more, less = 1 + BRIGHTNESS_AND_CONTRAST, 1 - BRIGHTNESS_AND_CONTRAST
-    return {
-        "mirrored": images[:, :, ::-1],
-        "brighter": _each(images, lambda photo: ImageEnhance.Brightness(photo).enhance(more)),
-        "darker": _each(images, lambda photo: ImageEnhance.Brightness(photo).enhance(less)),
-        "more_contrast": _each(images, lambda photo: ImageEnhance.Contrast(photo).enhance(more)),
-        "less_contrast": _each(images, lambda photo: ImageEnhance.Contrast(photo).enhance(less)),
-        "shifted": _shifted(images),
-        "jpeg": _each(images, _compressed),
-        "noise": _noisy(images),
-    }
+    yield "mirrored", images[:, :, ::-1]
+    yield "brighter", _each(images, lambda photo: ImageEnhance.Brightness(photo).enhance(more))
+    yield "darker", _each(images, lambda photo: ImageEnhance.Brightness(photo).enhance(less))
+    yield "more_contrast", _each(images, lambda photo: ImageEnhance.Contrast(photo).enhance(more))
+    yield "less_contrast", _each(images, lambda photo: ImageEnhance.Contrast(photo).enhance(less))
+    yield "shifted", _shifted(images)
+    yield "jpeg", _each(images, _compressed)
+    yield "noise", _noisy(images)
 
 
 def _each(images: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import train_test_split
 
 from stages.data.cifar10 import CLASS_NAMES, Cifar10
 from stages.data.errors import UserError
@@ -83,6 +83,12 @@ def make_splits(
     else:
         test = np.flatnonzero(is_test)
         training = np.flatnonzero(~is_test & ~np.isin(groups, groups[test]))
+        left = np.bincount(images.labels[training], minlength=len(images.classes))
+        if not left.all():
+            raise UserError(
+                f"all training images of {images.classes[left.argmin()]!r} are equal to test "
+                "images or of their group (data.group_pattern); give others"
+            )
     training, validation = _cut(images, training, groups, "validation_fraction", params)
     positions = {"train": training, "validation": validation, "test": test}
     return {name: images.take(chosen) for name, chosen in positions.items()}
@@ -91,12 +97,10 @@ def make_splits(
 def _cut(
     images: Split, positions: np.ndarray, groups: np.ndarray, key: str, params: "DataParams"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What stays and what is cut off, int [n], rising.
-
-    With groups, which may be of any size, the share is one of a whole number of equal parts.
-    """
+    """What stays and what is cut off, int [n], rising: a share of the groups, of any size."""
     fraction: float = getattr(params, key)
-    labels, groups = images.labels[positions], groups[positions]
+    labels = images.labels[positions]
+    _, firsts, group = np.unique(groups[positions], return_index=True, return_inverse=True)
     n_classes = len(images.classes)
     if round(fraction * len(positions)) < n_classes:
         raise UserError(
@@ -104,23 +108,18 @@ def _cut(
             f"each of {n_classes} classes; raise it or data.limit_per_class, or give more images"
         )
     try:
-        if len(np.unique(groups)) == len(groups):
-            stay, leave = train_test_split(
-                np.arange(len(positions)),
-                test_size=fraction,
-                stratify=labels,
-                random_state=params.seed,
-            )
-        else:
-            parts = StratifiedGroupKFold(
-                round(1 / fraction), shuffle=True, random_state=params.seed
-            )
-            stay, leave = next(parts.split(positions, labels, groups))
+        _, cut = train_test_split(
+            np.arange(len(firsts)),
+            test_size=fraction,
+            stratify=labels[firsts],
+            random_state=params.seed,
+        )
     except ValueError as error:
         raise UserError(
             f"params.yaml: data.{key}: {fraction} cannot be cut ({error}); give more images"
         ) from error
-    for chosen in (stay, leave):
+    is_cut = np.isin(group, cut)
+    for chosen in (~is_cut, is_cut):
         counts = np.bincount(labels[chosen], minlength=n_classes)
         if not counts.all():
             name = images.classes[counts.argmin()]
@@ -128,7 +127,27 @@ def _cut(
                 f"params.yaml: data.{key}: {fraction} leaves a split without any {name!r}, as "
                 "images that belong together stay together; give more images or another data.seed"
             )
-    return positions[np.sort(stay)], positions[np.sort(leave)]
+    return positions[~is_cut], positions[is_cut]
+
+
+def uneven_shares(splits: dict[str, Split], params: "DataParams", *, is_cut: bool) -> list[str]:
+    """Of which shares groups have made something else than was asked, a sentence each.
+
+    Args:
+        splits: as `make_splits` gives them.
+        params: fractions that were asked.
+        is_cut: whether the test split was cut, too, and not given.
+    """
+    test, validation, train = (len(splits[name]) for name in ("test", "validation", "train"))
+    shares = {"validation_fraction": validation / (validation + train)}
+    if is_cut:
+        shares["test_fraction"] = test / (test + validation + train)
+    return [
+        f"data.{key}: {asked} is asked, it is {share:.2f}, as images that belong together stay so"
+        for key, share in shares.items()
+        for asked in [getattr(params, key)]
+        if abs(share - asked) > asked / 4
+    ]
 
 
 def check_promises(splits: dict[str, Split]) -> None:
@@ -160,8 +179,8 @@ def check_promises(splits: dict[str, Split]) -> None:
 
 def _broken(where: str, what: str) -> UserError:
     return UserError(
-        f"data: a promise of the data is broken in {where}: {what}; "
-        "delete data/cifar10.npz and run `dvc repro`, or choose other data.classes"
+        f"data: a promise of the data is broken in {where}: {what}; choose other data.classes or "
+        "photos; of CIFAR-10 delete data/cifar10.npz and run `dvc repro`"
     )
 
 

@@ -123,15 +123,15 @@ def _corner(axis: Axes, place: tuple[float, float], low: tuple[float, float]) ->
 
 
 @styled
-def learning_curves(curves: pd.DataFrame, title: str, kept_epoch: int) -> Figure:
+def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
     """Loss and accuracy of each epoch, on the images learned from and on those held back.
 
     Args:
         curves: columns epoch, train_loss, train_accuracy, validation_loss, validation_accuracy;
-            losses in nats, accuracies as shares.
+            losses in nats, accuracies as shares. The model has the weights of the last epoch.
         title: of the whole.
-        kept_epoch: whose weights the model has.
     """
+    kept_epoch = int(curves["epoch"].max())
     figure = new_figure(title, WIDTH, 3.7)
     loss, accuracy = figure.subplots(1, 2)
     for axis, measure in ((loss, "loss"), (accuracy, "accuracy")):

@@ -5,7 +5,7 @@ Those named after a model, as `cnn_filters`, are about that model alone. Where f
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,18 +26,15 @@ SAMPLES = 10  # of each class
 FILTERS_IN_A_ROW = 16
 
 
-def data_pictures(
-    splits: Mapping[str, Split], issues: pd.DataFrame, classes: Sequence[str]
-) -> dict[str, Figure]:
+def data_pictures(splits: Mapping[str, Split], issues: pd.DataFrame) -> dict[str, Figure]:
     """Training images, and those with doubtful labels.
 
     Args:
         splits: train and validation.
         issues: what `audit_labels` found, the least credible label first.
-        classes: their names.
     """
     training = splits["train"]
-    side = training.photo_size
+    side, classes = training.photo_size, training.classes
     rows = [
         training.images[np.flatnonzero(training.labels == each)[:SAMPLES]]
         for each in range(len(classes))
@@ -58,19 +55,16 @@ def data_pictures(
 
 
 def measure_pictures(
-    labels: np.ndarray,
-    predicted: Mapping[str, np.ndarray],
-    measured: Mapping[str, Mapping[str, Any]],
-    classes: Sequence[str],
+    test: Split, predicted: Mapping[str, np.ndarray], measured: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Figure]:
     """How good the models are.
 
     Args:
-        labels: int [n].
-        predicted: see above.
+        test: the test split.
+        predicted: probabilities float [n, classes] by the model's name.
         measured: what `metrics/evaluate.json` says, by the model's name.
-        classes: their names.
     """
+    labels, classes = test.labels, test.classes
     titled = {MODELS[name].title: probabilities for name, probabilities in predicted.items()}
     measures = {MODELS[name].title: measured[name] for name in predicted}
     changed = {title: each["robustness"] for title, each in measures.items()}
@@ -84,9 +78,7 @@ def measure_pictures(
     }
 
 
-def prediction_pictures(
-    test: Split, predicted: Mapping[str, np.ndarray], classes: Sequence[str]
-) -> dict[str, Figure]:
+def prediction_pictures(test: Split, predicted: Mapping[str, np.ndarray]) -> dict[str, Figure]:
     """Photos that the models get wrong, or barely right."""
     pictures = {}
     for name, probabilities in predicted.items():
@@ -96,36 +88,30 @@ def prediction_pictures(
         ):
             positions = chosen(test.labels, probabilities)
             title = f"{MODELS[name].title}: {what}"
-            photos = _first_photos(test, positions, probabilities, classes, title)
+            photos = _first_photos(test, positions, probabilities, title)
             pictures[f"{name}_{kind}"] = photos
     contradicted = joint_contradictions(test.labels, [*predicted.values()])
     mean = np.mean([*predicted.values()], axis=0)
     title = "Test images whose label all models contradict, with their mean probability"
-    pictures["disagreements"] = _first_photos(test, contradicted, mean, classes, title)
+    pictures["disagreements"] = _first_photos(test, contradicted, mean, title)
     return pictures
 
 
 def _first_photos(
-    test: Split,
-    positions: np.ndarray,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-    title: str,
+    test: Split, positions: np.ndarray, probabilities: np.ndarray, title: str
 ) -> Figure:
     shown = positions[:PHOTOS]
-    captions = _captions(test, shown, probabilities, classes)
+    captions = _captions(test, shown, probabilities)
     return captioned_grid(
         test.images[shown], captions, f"{title} ({len(shown)} of {len(positions):,})"
     )
 
 
-def _captions(
-    test: Split, positions: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
-) -> list[str]:
+def _captions(test: Split, positions: np.ndarray, probabilities: np.ndarray) -> list[str]:
     """Of each image: its number and class, then the prediction and how sure it is."""
     return [
-        f"{_short(test.indices[each])}: {classes[test.labels[each]]}\n"
-        f"→ {classes[probabilities[each].argmax()]} {100 * probabilities[each].max():.0f} %"
+        f"{_short(test.indices[each])}: {test.classes[test.labels[each]]}\n"
+        f"→ {test.classes[probabilities[each].argmax()]} {100 * probabilities[each].max():.0f} %"
         for each in positions
     ]
 
@@ -165,7 +151,6 @@ def model_pictures(
             f"{name}_learning_curves": learning_curves(
                 table,
                 f"{MODELS[name].title}: loss and accuracy by epoch",
-                int(table["epoch"].max()),
             )
             for name, table in curves.items()
         },
@@ -173,10 +158,7 @@ def model_pictures(
 
 
 def explanation_pictures(
-    explanations: Mapping[str, np.ndarray],
-    test: Split,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
+    explanations: Mapping[str, np.ndarray], test: Split, probabilities: np.ndarray
 ) -> dict[str, Figure]:
     """What the networks see.
 
@@ -184,8 +166,8 @@ def explanation_pictures(
         explanations: see `stages.models.explanations`.
         test: the test split.
         probabilities: float [n, classes], MobileNet's predictions.
-        classes: their names.
     """
+    classes = test.classes
     responses = {
         key.removeprefix("responses/"): maps
         for key, maps in explanations.items()
@@ -202,7 +184,7 @@ def explanation_pictures(
         "mobilenet_evidence": evidence_grid(
             test.images[positions],
             explanations["evidence"],
-            _captions(test, positions, probabilities, classes),
+            _captions(test, positions, probabilities),
             f"{MODELS['mobilenet'].title}: where it sees what, on sure mistakes and sure hits",
             (classes[1], classes[0])
             if len(classes) == 2

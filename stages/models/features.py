@@ -1,5 +1,7 @@
 """What the MobileNet sees: its features of images, and which part of them decides."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from stages.models.mobilenet import HEAD, POOL, build_pretrained
@@ -7,30 +9,32 @@ from stages.models.network import keras, predict_in_batches
 
 
 def pooled_features(
-    images: np.ndarray, pretrained: dict[str, np.ndarray], input_size: int
+    parts: Sequence[np.ndarray], pretrained: dict[str, np.ndarray], input_size: int
 ) -> np.ndarray:
     """What the convolutional layers say of images, as a mean over each image.
 
     Args:
-        images: uint8 [n, side, side, 3].
+        parts: uint8 [n, side, side, 3] each, run one after the other, as large ones are on disk.
         pretrained: weights by `layer/weight` and `variant`, as `fetch_mobilenet` writes them.
         input_size: side in pixels to which images are brought, a multiple of 32.
 
     Returns:
-        float32 [n, 1280].
+        float32 [n, 1280], of all parts.
 
     Raises:
         UserError: the weights do not fit.
     """
     network, _ = build_pretrained(
         pretrained,
-        photo_size=images.shape[1],
+        photo_size=parts[0].shape[1],
         input_size=input_size,
         n_classes=2,
         dropout=0.0,
     )
     convolutions = keras.Model(network.input, network.get_layer(POOL).output)
-    return predict_in_batches(convolutions, images, progress="pretrained features")
+    return np.concatenate(
+        [predict_in_batches(convolutions, part, progress="pretrained features") for part in parts]
+    )
 
 
 def last_convolution(network: keras.Model) -> keras.Model:

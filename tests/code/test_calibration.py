@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.api import Logit, add_constant
 
-from stages.evaluate import when_sure
+from stages.evaluate import accuracy_when, when_sure
 from stages.models.temperature import best_temperature, probabilities
 from stages.statistics.classification import (
     BINS,
@@ -128,6 +128,14 @@ def test_what_a_limit_is_worth_is_measured_on_images_that_it_was_not_chosen_on()
     assert when_sure(right, confidence, 0.8) == {"share_sure": 0.5, "accuracy_when_sure": 0.5}
     assert when_sure(right, confidence, 0.95) == {"share_sure": 0.0}
     assert when_sure(right, confidence, None) == {"share_sure": 0.0}
+
+
+def test_an_accuracy_on_no_image_is_left_out_not_nan() -> None:
+    """As where all test images nearly repeat a training image: JSON has no NaN."""
+    right = np.array([True, False])
+    assert accuracy_when(right, np.array([True, False]), "x") == {"accuracy_x": 1.0}
+    assert accuracy_when(right, np.array([False, False]), "x") == {}
+    assert accuracy_when(right, None, "x") == {}
 
 
 def test_a_worked_example_of_coverage() -> None:

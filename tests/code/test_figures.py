@@ -76,7 +76,7 @@ def pictures(n_classes: int, n: int = 300) -> dict[str, Callable[[], Figure]]:
         "robustness": lambda: robustness(shares, 2000),
         "reliability": lambda: reliability(labels, predicted),
         "roc": lambda: roc_and_precision_recall(labels, predicted),
-        "learning": lambda: learning_curves(curves, "CNN", 12),
+        "learning": lambda: learning_curves(curves, "CNN"),
         "confusion": lambda: confusion(labels, predicted, classes),
         "scores": lambda: score_histograms(labels, predicted, classes),
         "map": lambda: feature_map(points, labels, right, classes, (0.34, 0.12)),

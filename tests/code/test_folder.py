@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from stages.data.errors import UserError
-from stages.data.folder import Photos, read_folder
+from stages.data.folder import Photos, equal_photos, read_folder
+from stages.data.grouping import equal_images
 
 GENERATOR = np.random.default_rng(0)
 
@@ -65,6 +66,7 @@ def test_a_limit_is_for_each_class(folder: Path) -> None:
 def test_folders_in_a_class_belong_to_it_and_hidden_files_to_nothing(folder: Path) -> None:
     fill(folder / "car/more", 3)
     (folder / "car/.hidden").touch()
+    fill(folder / "car/.ipynb_checkpoints", 2)
     (folder / ".cache").mkdir()
     (folder / "README.md").touch()
     found = read(folder)
@@ -89,3 +91,41 @@ def test_what_stops_is_told_in_one_line_each(folder: Path, tmp_path: Path) -> No
     for name in ("train/car", "test/car", "trailer"):
         (alone / name).mkdir(parents=True)
     assert "has car beside train and test; put classes into these, or none" in refused(alone)
+
+
+def test_a_class_without_test_photos_is_told_where_it_is(tmp_path: Path) -> None:
+    for name, count in (("train/car", 12), ("train/truck", 12), ("test/car", 5)):
+        fill(tmp_path / name, count)
+    (tmp_path / "test/truck").mkdir()
+    assert f"{tmp_path}/test: 0 photos of 'truck' can be read; at least 1" in refused(tmp_path)
+
+
+def test_equal_photos_are_told_and_those_that_contradict_each_other(folder: Path) -> None:
+    photo = (folder / "car/000.png").read_bytes()
+    (folder / "car/copy.png").write_bytes(photo)
+    (folder / "truck/of_car.png").write_bytes(photo)
+    images = read(folder).images
+    told, counts = equal_photos(images, equal_images(images.images))
+    assert counts == {"equal": 2, "contradictory": 1}
+    equal, contrary = told
+    assert "2 (car/copy.png = car/000.png, truck/of_car.png = car/000.png)" in equal
+    assert "in another class than it, which cannot both be right: 1 (truck/of_car.png" in contrary
+
+
+def test_photos_too_small_to_show_something_are_told(folder: Path) -> None:
+    fill(folder / "car/small", 2, side=8)
+    found = read(folder)
+    assert found.counts["small"] == 2
+    assert any("less than 32 pixels on a side" in each for each in found.warnings)
+
+
+def test_a_large_file_that_is_no_photo_is_not_read_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "car/clip.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
+    read_whole: list[Path] = []
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read_whole.append(path) or whole(path))
+    assert read(folder).counts["unreadable"] == 1
+    assert not [path for path in read_whole if path.suffix == ".mov"]
+    assert len(read_whole) == 24

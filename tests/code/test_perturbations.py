@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.data.perturbations import JPEG_QUALITY, NOISE_STD, perturbed
+from stages.data.perturbations import JPEG_QUALITY, NOISE_STD, perturbed as one_by_one
 
 PHOTOS = np.random.default_rng(1).integers(40, 200, (8, 32, 32, 3), dtype=np.uint8)
 GRAY = np.full((8, 32, 32, 3), 100, np.uint8)
+
+
+def perturbed(images: np.ndarray) -> dict[str, np.ndarray]:
+    return dict(one_by_one(images))
 
 
 def test_nothing_but_pixels_changes_and_the_originals_stay() -> None:

@@ -12,7 +12,7 @@ from PIL import Image, features
 
 from stages.data import photos
 from stages.data.errors import UserError
-from stages.data.photos import MOST_PIXELS, read_photo, size_of
+from stages.data.photos import MOST_PIXELS, PHOTO_SUFFIXES, read_photo, size_of
 
 RNG = np.random.default_rng(0)
 COLORS = RNG.integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -181,6 +181,14 @@ def test_heic_is_read_if_its_plugin_is_there_and_else_the_plugin_is_named() -> N
         return
     seen = read_photo(content(RAMP, "HEIF"), 32).astype(int)
     assert np.abs(seen - read_photo(content(RAMP), 32)).max() <= 8
+
+
+def test_in_folders_suffixes_of_photos_count_and_not_all_that_pillow_registers() -> None:
+    heif = {".heic", ".heif", ".hif", ".avif"}  # whatever this Pillow reads
+    assert heif <= PHOTO_SUFFIXES
+    assert Image.registered_extensions().keys() >= PHOTO_SUFFIXES - heif
+    others = {".pdf", ".eps", ".ps", ".h5", ".hdf", ".mpg", ".mpeg", ".fits", ".grib", ".wmf"}
+    assert not PHOTO_SUFFIXES & others
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG"])

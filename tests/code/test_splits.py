@@ -1,5 +1,6 @@
 """The splits keep their promises, or `prepare` says which one is broken."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
@@ -11,9 +12,15 @@ from hypothesis import strategies as st
 
 from stages.data.cifar10 import CLASS_NAMES, Cifar10
 from stages.data.errors import UserError
-from stages.data.grouping import groups_of
+from stages.data.grouping import equal_images, groups_of
 from stages.data.near_duplicates import near_duplicates
-from stages.data.preparation import check_promises, chosen_images, exact_duplicates, make_splits
+from stages.data.preparation import (
+    check_promises,
+    chosen_images,
+    exact_duplicates,
+    make_splits,
+    uneven_shares,
+)
 from stages.data.splits import Split, class_weights
 from stages.workflow.params import read_params
 from tests.raw_files import ROOT
@@ -127,7 +134,8 @@ def broken_message(splits: dict[str, Split]) -> str:
     text = str(caught.value)
     assert text.startswith("data: a promise of the data is broken in ")
     assert text.endswith(
-        "delete data/cifar10.npz and run `dvc repro`, or choose other data.classes"
+        "choose other data.classes or photos; of CIFAR-10 delete data/cifar10.npz and run `dvc "
+        "repro`"
     )
     assert "\n" not in text
     return text
@@ -245,7 +253,12 @@ def test_a_picture_of_one_color_is_no_copy_of_another() -> None:
 
 
 def alone(images: Split) -> np.ndarray:
-    return groups_of(images, None, near_duplicates=False)
+    return grouped(images, None)
+
+
+def grouped(images: Split, pattern: str | None, *, near_duplicates: bool = False) -> np.ndarray:
+    equal = equal_images(images.images)
+    return groups_of(images, equal, pattern, near_duplicates=near_duplicates)
 
 
 @settings(max_examples=40, deadline=None)
@@ -260,7 +273,7 @@ def test_frames_of_one_car_are_all_in_one_split(
     names = [f"car/car{car}_{frame}.jpg" for car, n in enumerate(frames) for frame in range(n)]
     cars = np.repeat(np.arange(len(frames)), frames)
     images = Split(draw_images(len(names), 0), cars % 2, np.array(names), CARS)
-    groups = groups_of(images, r"(car\d+)_", near_duplicates=False)
+    groups = grouped(images, r"(car\d+)_")
     assert len(np.unique(groups)) == len(frames)
     params = PARAMS.model_copy(
         update={"validation_fraction": fraction, "test_fraction": fraction, "seed": seed}
@@ -275,8 +288,8 @@ def test_frames_of_one_car_are_all_in_one_split(
 def test_a_pattern_groups_by_what_it_finds_and_by_its_parentheses() -> None:
     names = np.array(["a/red_1.jpg", "a/red_2.jpg", "b/blue_1.jpg", "b/none.jpg", "b/nothing.jpg"])
     images = Split(draw_images(5, 0), np.array([0, 0, 1, 1, 1]), names, CARS)
-    whole = groups_of(images, "[a-z]+_", near_duplicates=False)
-    assert whole.tolist() == groups_of(images, r"([a-z]+)_\d", near_duplicates=False).tolist()
+    whole = grouped(images, "[a-z]+_")
+    assert whole.tolist() == grouped(images, r"([a-z]+)_\d").tolist()
     assert (whole[0] == whole[1], len(set(whole.tolist()))) == (True, 4)
 
 
@@ -285,7 +298,7 @@ def test_equal_images_stay_together_and_nearly_equal_ones_if_that_is_asked_for()
     images[1], images[3] = images[0], images[2, :, ::-1] + np.uint8(20)
     split = Split(images, np.arange(6) % 2, np.arange(6), CARS)
     assert len(set(alone(split).tolist())) == 5
-    near = groups_of(split, None, near_duplicates=True)
+    near = grouped(split, None, near_duplicates=True)
     assert (near[0] == near[1], near[2] == near[3], len(set(near.tolist()))) == (True, True, 4)
 
 
@@ -298,10 +311,51 @@ def test_training_images_that_belong_to_given_test_images_are_left_out() -> None
     check_promises(splits)
 
 
+def test_a_pattern_that_finds_nothing_protects_nothing_and_is_told() -> None:
+    images = Split(draw_images(4, 0), np.arange(4) % 2, np.array(["a/1.jpg"] * 4), CARS)
+    with pytest.raises(
+        UserError, match=r"group_pattern: '\(car\)' finds nothing in 4 paths, as a/1"
+    ):
+        grouped(images, "(car)")
+
+
+def test_one_pair_of_equal_images_does_not_change_the_share_that_is_cut() -> None:
+    images = draw_images(202, 0)
+    images[1] = images[0]
+    split = Split(images, np.arange(202) // 101, np.arange(202), CARS)
+    params = PARAMS.model_copy(update={"test_fraction": 0.4, "validation_fraction": 0.25})
+    splits = make_splits(split, None, alone(split), params)
+    assert abs(len(splits["test"]) - 0.4 * 202) < 2
+    assert uneven_shares(splits, params, is_cut=True) == []
+
+
+def test_shares_that_large_groups_make_uneven_are_told() -> None:
+    sizes = [1] * 30 + [40, 40]
+    names = np.array([f"car{car}_{frame}" for car, n in enumerate(sizes) for frame in range(n)])
+    labels = np.repeat(np.arange(len(sizes)) % 2, sizes)
+    images = Split(draw_images(len(names), 0), labels, names, CARS)
+    groups = grouped(images, r"car\d+_")
+    told = []
+    for seed in range(5):
+        params = PARAMS.model_copy(update={"test_fraction": 0.2, "seed": seed})
+        told += uneven_shares(make_splits(images, None, groups, params), params, is_cut=True)
+    assert any(re.match(r"data.test_fraction: 0.2 is asked, it is 0\.\d\d, as im", t) for t in told)
+
+
+def test_a_class_of_which_all_training_images_are_test_images_is_named() -> None:
+    images = draw_images(60, 0)
+    labels = np.tile([0, 1], 30)
+    images[40:][labels[40:] == 1] = images[:20][labels[:20] == 1]
+    images[20:40][labels[20:40] == 1] = images[:20][labels[:20] == 1]
+    split = Split(images, labels, np.arange(60), CARS)
+    with pytest.raises(UserError, match="all training images of 'truck' are equal to test images"):
+        make_splits(split, np.arange(60) >= 40, alone(split), PARAMS)
+
+
 def test_so_few_groups_that_a_split_would_lack_a_class_are_told() -> None:
     names = np.array([f"car{number // 20}_{number}" for number in range(80)])
     images = Split(draw_images(80, 0), np.arange(80) // 40, names, CARS)
-    groups = groups_of(images, r"car\d", near_duplicates=False)
+    groups = grouped(images, r"car\d")
     with pytest.raises(UserError, match=r"data\.test_fraction: 0\.2 .*more images"):
         make_splits(images, None, groups, PARAMS)
 

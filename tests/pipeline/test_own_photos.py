@@ -117,7 +117,15 @@ def test_odd_photos_of_three_unbalanced_classes_go_all_the_way(odd_photos: Proje
     assert sum(bool(twins & own) for own in indices.values()) == 1
     assert {each["images"].shape[1:] for each in splits.values()} == {(64, 64, 3)}
     counted = json.loads((project.folder / "metrics/prepare.json").read_text())
-    assert counted["folder"] == {"files": 110, "unreadable": 3, "long": 1, "photo_size": 64}
+    assert counted["folder"] == {
+        "files": 110,
+        "unreadable": 3,
+        "long": 1,
+        "small": 0,
+        "photo_size": 64,
+        "equal": 1,
+        "contradictory": 0,
+    }
 
     measured = json.loads((project.folder / "metrics/evaluate.json").read_text())
     headline = json.loads((project.folder / "metrics/summary.json").read_text())
@@ -139,3 +147,11 @@ def test_odd_photos_of_three_unbalanced_classes_go_all_the_way(odd_photos: Proje
         assert "CIFAR" not in text.replace("sources.cifar10", "").replace("fetch_cifar10", "")
     compared = project.python("-m", "stages", "compare", "HEAD", check=False).stdout
     assert "3 models: 3 same" in compared
+
+    accepted = project.python("-m", "stages", "champion").stdout
+    assert "boat-or-cat-or-red van version 1" in accepted
+    some = ["photos/boat/img_1.png", "photos/red van/van1_0.gif"]
+    asked = project.python("-m", "stages", "predict", "--format", "jsonl", *some)
+    said = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert [each["file"] for each in said] == some
+    assert {each["prediction"] for each in said} <= {*COUNTS}
