@@ -45,7 +45,9 @@ def after_entry(
             if Path(name).match(f"{Path(path).stem}_*.png")
         }
         store.log_artifacts(maker.info.run_id, artifacts_in(own))
-        _add_test_metrics(maker, _below(Path(path).stem, measured))
+        section = f"{Path(path).stem}."
+        test = {k.removeprefix(section): v for k, v in measured.items() if k.startswith(section)}
+        _add_test_metrics(maker, test)
     if PASSED_ON not in run.data.tags:
         store.log(run.info.run_id, tags={PASSED_ON: "true"})
         run.data.tags[PASSED_ON] = "true"  # the copy in hand stays true
@@ -60,12 +62,6 @@ def _models_of(entry: LockEntry, revision: Revision) -> dict[str, str]:
         for entries in ([entry], sources)
     )
     return direct or indirect
-
-
-def _below(section: str, measured: Mapping[str, float]) -> dict[str, float]:
-    """Metrics of a section, without its name."""
-    prefix = f"{section}."
-    return {k.removeprefix(prefix): v for k, v in measured.items() if k.startswith(prefix)}
 
 
 def _run_that_made(path: str, md5: str, revision: Revision, runs: Mapping[str, Run]) -> Run:
@@ -84,9 +80,10 @@ def _run_that_made(path: str, md5: str, revision: Revision, runs: Mapping[str, R
 
 def _add_test_metrics(run: Run, test: Mapping[str, float]) -> None:
     """Add to the run of a model; another evaluation may have been there, of other test images."""
-    named = notes.sorted_metrics({f"test.{name}": value for name, value in test.items()})
+    named = {store.key(f"test.{name}"): value for name, value in test.items()}
     known = run.data.metrics
-    if changed := {key: value for key, value in named.items() if known.get(key) != value}:
+    changed = {key: value for key, value in named.items() if known.get(key) != value}
+    if changed := notes.sorted_metrics(changed):
         run.data.metrics.update(changed)  # the copy in hand stays true
         note = {tags.NOTE: notes.of_run(run.data.tags, run.data.metrics)}
         store.log(run.info.run_id, metrics=changed, tags=note, model_id=mirror.logged_model(run))

@@ -24,8 +24,9 @@ from stages.tracking.outputs import (
 )
 from stages.tracking.store import Run
 from stages.tracking.sync import runs_by_key
+from stages.tracking.wanted_model import CHAMPION
 from stages.workflow.pipeline import LockEntry, md5_of_json
-from stages.workflow.revisions import SHORT, Revision, workspace
+from stages.workflow.revisions import SHORT, Revision, at_commit, workspace
 
 MOST_SHOWN = 5  # revisions in a line
 NO_CODE = md5_of_json({})
@@ -61,7 +62,7 @@ class Lineage:
         for run in self._runs:
             if run.info.run_id == what:
                 return self._made_by(_key(run), run)
-        named = os.path.relpath(what)  # of `./data` and absolute paths
+        named = os.path.relpath(what or ".")  # of `./data` and absolute paths
         for entry in self._entries.values():
             for path, md5 in entry.outs.items():
                 if md5 == what:
@@ -81,8 +82,9 @@ class Lineage:
         return _tree(f"{path}  md5 {md5}", children)
 
     def _origin(self, path: str, md5: str) -> Tree:
+        wanted = store.key(path), md5  # what only a run knows has its path as MLflow takes it
         for key, entry in self._entries.items():
-            if entry.outs.get(path) == md5:
+            if wanted in ((store.key(out), made) for out, made in entry.outs.items()):
                 return self._made_by(key)
         for revision in reversed(self._revisions):
             if revision.added_md5(path) == md5:
@@ -108,9 +110,10 @@ class Lineage:
         return _tree(f"made by stage {entry.stage}", [*lines, *data])
 
     def _measured(self, path: str, md5: str) -> Iterator[Tree]:
-        readers = [run for run in self._runs if run.data.tags.get(f"{tags.DEP}{path}") == md5]
+        read = store.key(f"{tags.DEP}{path}")
+        readers = [run for run in self._runs if run.data.tags.get(read) == md5]
         # A measure of several models has the name of each before it.
-        named = f"{Path(path).stem}."
+        named = store.key(f"{Path(path).stem}.")
         measured = [
             (run, name)
             for run in readers
@@ -124,7 +127,7 @@ class Lineage:
         for version in registry.versions_of_content(md5):
             champion = registry.champion_of(version.name)
             is_champion = champion is not None and champion.version == version.version
-            alias = f" ({registry.CHAMPION})" if is_champion else ""
+            alias = f" ({CHAMPION})" if is_champion else ""
             verdict = version.tags.get(registry.VERDICT, "no verdict")
             yield Tree(f"registered: {version.name} {version.version}{alias}; {verdict}")
 
@@ -142,8 +145,7 @@ def _gap(text: str) -> Tree:
 
 def _key(run: Run) -> str:
     """What a computation goes by here: its `LockEntry.key`, or the id of a run that broke off."""
-    key: str = run.data.tags.get(tags.ENTRY, run.info.run_id)
-    return key
+    return str(run.data.tags.get(tags.ENTRY, run.info.run_id))
 
 
 def _entry_of_tags(run: Run) -> LockEntry:
@@ -151,7 +153,7 @@ def _entry_of_tags(run: Run) -> LockEntry:
         {k.removeprefix(prefix): v for k, v in run.data.tags.items() if k.startswith(prefix)}
         for prefix in (tags.DEP, tags.OUT)
     )
-    return LockEntry(run.data.tags.get(tags.STAGE, "unknown"), run.data.params, deps, outs)
+    return LockEntry(run.data.tags[tags.STAGE], run.data.params, deps, outs)
 
 
 def _code_of(run: Run | None) -> dict[str, str] | None:
@@ -212,7 +214,7 @@ def _code_lines(run: Run | None, entry: LockEntry, holders: list[Revision]) -> I
     what, differing = f"code: {len(code)} files", ""
     commits = [*(each.commit for each in holders), seen.get(tags.COMMIT, "")]
     for commit in filter(None, dict.fromkeys(commits)):
-        then = Revision(commit[:SHORT], "commit", commit)
+        then = at_commit(commit)
         try:
             other = [path for path, md5 in code.items() if then.md5(path) != md5]
         except UserError as error:

@@ -106,13 +106,15 @@ def complete_run(
     """
     run_id = run.info.run_id
     files, models, missing = shown_files(entry, revision)
-    metrics, series = metrics_in(files), series_in(files)
+    metrics = {store.key(name): value for name, value in metrics_in(files).items()}
+    series = {store.key(name): values for name, values in series_in(files).items()}
     for name in metrics.keys() & series.keys():  # told as the last step, or something else
         metrics[f"reported.{name}"] = metrics.pop(name)
-    new = {key: value for key, value in metrics.items() if key not in run.data.metrics}
+    params = {store.key(name): value for name, value in entry.params.items()}
+    new = {name: value for name, value in metrics.items() if name not in run.data.metrics}
     store.log(
         run_id,
-        params={key: entry.params[key] for key in entry.params.keys() - run.data.params},
+        params={name: params[name] for name in params.keys() - run.data.params},
         metrics=notes.sorted_metrics(new),
         tags={f"{tags.OUT}{path}": md5 for path, md5 in entry.outs.items()}
         | {tags.NOTE: notes.of_run(run.data.tags, {**run.data.metrics, **metrics})}
@@ -132,7 +134,7 @@ def complete_run(
                 store.log(run_id, tags={tags.NO_MODEL: reason})
                 warn_once(f"no model in MLflow: {reason} (tag {tags.NO_MODEL})")
     if missing:
-        store.log(run_id, tags={tags.MISSING: ", ".join(missing)})
+        store.log(run_id, tags={tags.MISSING: "\n".join(missing)})
     elif tags.MISSING in run.data.tags:
         store.client().delete_tag(run_id, tags.MISSING)
 
@@ -154,14 +156,14 @@ def logged_model(run: Run) -> str | None:
 
 def datasets_of(entry: LockEntry, revision: Revision) -> dict[str, str]:
     """Md5 of the data that a computation read, by path: not code, models, nor what was measured."""
-    found = {}
-    for path, md5 in entry.data.items():
-        is_folder_of_code = md5.endswith(".dir") and any(map(is_code, revision.paths_below(path)))
-        if revision.pipeline.kind_of(path) == "outs" and not is_folder_of_code:
-            found[path] = md5
-    return found
+    return {
+        path: md5
+        for path, md5 in entry.data.items()
+        if revision.pipeline.kind_of(path) == "outs"
+        and not (md5.endswith(".dir") and any(map(is_code, revision.paths_below(path))))
+    }
 
 
 def missing_outs(run: Run) -> list[str]:
     """Outputs that a run should show and does not."""
-    return [path for path in run.data.tags.get(tags.MISSING, "").split(", ") if path]
+    return str(run.data.tags.get(tags.MISSING, "")).splitlines()

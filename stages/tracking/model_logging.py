@@ -1,6 +1,5 @@
 """How a model of this project is logged to MLflow: its file, and the code that loads it."""
 
-import hashlib
 import importlib.metadata
 import json
 import subprocess
@@ -11,13 +10,14 @@ import zipfile
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stages.models.storage import HEADER, read_model
+from stages.tracking import environment, store
 from stages.tracking.served_model import an_input, signature_of
-
-if TYPE_CHECKING:
-    from stages.workflow.revisions import Revision
+from stages.workflow.libraries import LIBRARIES_FILE
+from stages.workflow.pipeline import md5_of, param_name
+from stages.workflow.revisions import Revision
 
 LIBRARY, LOADER = "stages", "stages/tracking/served_model.py"
 # What a stored model needs to predict; inferring it would cost 14 s a model (mlflow #22880).
@@ -50,7 +50,7 @@ def log_model(
     run_id: str,
     path: str,
     files: Mapping[str, bytes],
-    revision: "Revision",
+    revision: Revision,
     params: Mapping[str, Any],
     *,
     try_it: bool,
@@ -70,10 +70,6 @@ def log_model(
         Why there is no such model: its code cannot load it, or the server is older than MLflow 3;
         empty if there is one.
     """
-    from mlflow.exceptions import MlflowException
-
-    from stages.tracking import environment, store
-
     content = files.get(path, b"")
     try:
         with environment.patience():
@@ -84,7 +80,7 @@ def log_model(
                 return _log_classifier(run_id, name, content, revision, params, try_it=try_it)
             below = {file.removeprefix(f"{path}/"): found for file, found in files.items()}
             store.log_files_as_model(run_id, Path(path).stem, below)
-    except MlflowException as error:
+    except store.MlflowException as error:
         if error.error_code != "ENDPOINT_NOT_FOUND":
             raise
         return "the server is older than MLflow 3, which keeps such models"
@@ -95,7 +91,7 @@ def _log_classifier(
     run_id: str,
     name: str,
     content: bytes,
-    revision: "Revision",
+    revision: Revision,
     params: Mapping[str, Any],
     *,
     try_it: bool,
@@ -119,7 +115,7 @@ def _log_classifier(
         whose = revision.commit if code.is_absolute() else "as it was when this was logged"
         packages = [*REQUIREMENTS, *(OF_NETWORKS if stored.kind != "baseline" else ())]
         versions = {
-            each: params.get(f"libraries.yaml:{each}") or importlib.metadata.version(each)
+            each: params.get(param_name(LIBRARIES_FILE, each)) or importlib.metadata.version(each)
             for each in packages
         }
         Model.log(
@@ -138,7 +134,7 @@ def _log_classifier(
     return ""
 
 
-def _code_of(revision: "Revision", folder: Path) -> tuple[Path, str]:
+def _code_of(revision: Revision, folder: Path) -> tuple[Path, str]:
     """Where the library is as a revision has it, and an md5 of it if it is not that of today.
 
     It is written below a folder; one without a loader, from before there was one, gives way to that
@@ -152,7 +148,7 @@ def _code_of(revision: "Revision", folder: Path) -> tuple[Path, str]:
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-    md5 = hashlib.md5(b"".join(files.values()), usedforsecurity=False).hexdigest()
+    md5 = md5_of(b"".join(files.values()))
     return (folder / LIBRARY if LOADER in files else here), md5
 
 

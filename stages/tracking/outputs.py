@@ -42,7 +42,13 @@ def holders_of(key: str, named: Iterable[Revision]) -> list[Revision]:
     def holding(revisions: Iterable[Revision]) -> list[Revision]:
         return [r for r in revisions if any(entry.key == key for entry in r.lock.values())]
 
-    return holding(named)[::-1] or holding(with_results(history()))
+    return holding(named)[::-1] or holding(_past(Path.cwd()))
+
+
+@functools.cache
+def _past(_folder: Path) -> list[Revision]:
+    """Commits with results of the project in a folder; what cannot be read is told once."""
+    return list(with_results(history()))
 
 
 def revision_with_results(name: str) -> Revision:

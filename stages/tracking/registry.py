@@ -10,8 +10,8 @@ from stages.data.errors import UserError
 from stages.tracking import mirror, store, tags
 from stages.tracking.shown import artifacts_in
 from stages.tracking.store import MlflowException, ModelVersion, Run
+from stages.tracking.wanted_model import CHAMPION
 
-CHAMPION = "champion"
 # Tags of a version.
 MD5, MODEL, VERDICT = "md5", "model", "verdict"
 CHAMPION_ON = "champion_on."  # and md5 of test images: the accuracy that made it champion, ever

@@ -19,7 +19,7 @@ from stages.data.errors import UserError
 from stages.tracking.environment import dvc_experiment, printable, project_root, shown_uri
 from stages.tracking.receipts import Receipt, write_receipt
 from stages.tracking.tags import of_revision
-from stages.workflow.pipeline import PIPELINE_FILE, LockEntry, changed_keys
+from stages.workflow.pipeline import LockEntry, changed_keys
 from stages.workflow.revisions import workspace
 from stages.workflow.staleness import stale_stages
 
@@ -217,9 +217,7 @@ def entry_now(stage: str, *, with_outs: bool = False) -> LockEntry:
         UserError: dvc.yaml or params.yaml cannot be read, or dvc.yaml has no such stage.
     """
     revision = workspace()
-    if stage not in revision.pipeline.stages:
-        raise UserError(f"{PIPELINE_FILE}: has no stage {stage}")
-    declared = revision.pipeline.stages[stage]
+    declared = revision.pipeline.stage(stage)
     deps, outs = (
         {path: md5 for path in paths if (md5 := revision.md5(path))}
         for paths in (declared.deps, declared.outs if with_outs else ())

@@ -1,5 +1,6 @@
 """The search of a sweep: Optuna proposes, DVC runs, MLflow tells how far each trial is."""
 
+import functools
 import json
 import sys
 import time
@@ -27,11 +28,11 @@ from stages.tracking import store, tags
 from stages.tracking.environment import own_folder, printable, project_root
 from stages.tracking.run import entry_now
 from stages.tracking.summary import this_clone
-from stages.workflow.pipeline import LockEntry, md5_of_json
+from stages.workflow.pipeline import LockEntry, flattened, md5_of_json
 from stages.workflow.revisions import find_revision, workspace
 from stages.workflow.runners import Runner
 from stages.workflow.staleness import stale_stages
-from stages.workflow.sweeps import Sweep, Tried, value_at, value_of
+from stages.workflow.sweeps import Sweep, Tried, value_of
 from stages.workflow.trials import Trial
 
 SECONDS = 2.0  # between two looks at the trials that run
@@ -95,13 +96,10 @@ class Search:
         if not self._count(*ENDED, TrialState.RUNNING, TrialState.WAITING):
             self.study.set_user_attr(DEFINITION, definition)
             # What params.yaml has is tried first: no search ends with less.
-            present = {key: value_at(workspace().params, key) for key in sweep.params}
+            present = flattened(workspace().params)
             if all(tried.holds(present[key]) for key, tried in sweep.params.items()):
                 self.study.enqueue_trial(
-                    {
-                        key: json.dumps(value) if sweep.params[key].choices else value
-                        for key, value in present.items()
-                    }
+                    {key: _proposed(tried, present[key]) for key, tried in sweep.params.items()}
                 )
 
     def _seen_in(self, entry: LockEntry) -> dict[str, str]:
@@ -131,7 +129,7 @@ class Search:
 
     def _run(self, runner: Runner) -> None:
         left_over = [
-            each
+            optuna.Trial(self.study, each._trial_id)  # noqa: SLF001  # the only way
             for each in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             if each.user_attrs.get(OWNER, _owner()) == _owner()
         ]
@@ -139,12 +137,7 @@ class Search:
             progress.update(self._count(*ENDED))
             while self._running or left_over or self._remaining():
                 while len(self._running) < runner.width and (left_over or self._remaining()):
-                    trial = (
-                        optuna.Trial(self.study, left_over.pop(0)._trial_id)  # noqa: SLF001  # the only way
-                        if left_over
-                        else self.study.ask()
-                    )
-                    self._start(trial, runner)
+                    self._start(left_over.pop(0) if left_over else self.study.ask(), runner)
                 time.sleep(SECONDS)
                 progress.update(0)
                 for name in [*self._running]:
@@ -178,16 +171,20 @@ class Search:
     def _follow(self, name: str, runner: Runner) -> None:
         """Report the epochs that a trial has told MLflow, and end it if it promises nothing."""
         trial, last = self._running[name], self._told_epochs.get(name, 0)
-        with suppress(store.MlflowException, OSError):  # then it is not pruned
-            found = store.find_runs({tags.EXPERIMENT: name, tags.STAGE: self._sweep.stage}, 1)
-            # One that does not run is of an earlier search, or of another's.
-            if not found or found[0].info.status != "RUNNING":
-                return
-            history = store.client().get_metric_history(found[0].info.run_id, EPOCH_MEASURE)
-            for each in sorted(history, key=lambda metric: metric.step):
-                if each.step > last:
-                    trial.report(each.value, each.step)
-                    self._told_epochs[name] = each.step
+        try:
+            with store.speaking_to_mlflow():
+                found = store.find_runs({tags.EXPERIMENT: name, tags.STAGE: self._sweep.stage}, 1)
+                # One that does not run is of an earlier search, or of another's.
+                if not found or found[0].info.status != "RUNNING":
+                    return
+                history = store.client().get_metric_history(found[0].info.run_id, EPOCH_MEASURE)
+        except UserError as error:
+            _warn(f"trials are not ended early, as their epochs are not known ({error})")
+            return
+        for each in sorted(history, key=lambda metric: metric.step):
+            if each.step > last:
+                trial.report(each.value, each.step)
+                self._told_epochs[name] = each.step
         if self._sweep.prune and name not in self._pruned and trial.should_prune():
             self._pruned.add(name)
             runner.stop(name)
@@ -227,7 +224,7 @@ class Search:
         """
         revision, stage = find_revision(name), self._sweep.stage
         tried = {key: value_of(text) for key, text in trial.user_attrs[PARAMS].items()}
-        is_it = all(value_at(revision.params, key) == value for key, value in tried.items())
+        is_it = tried.items() <= flattened(revision.params).items()
         if not is_it or self._seen_in(revision.lock[stage]) != self._seen:
             raise UserError(
                 f"the experiment {name} is of another search (other params, code or data); remove "
@@ -241,7 +238,7 @@ class Search:
         Raises:
             UserError: none has ended yet.
         """
-        if not self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if not self._count(TrialState.COMPLETE):
             raise UserError(f"no trial of the study {self._sweep.name} has ended yet; run `sweep`")
         return self.study.best_trial
 
@@ -262,27 +259,29 @@ class Search:
                 file = BytesIO()
                 draw(self.study).figure.savefig(file, format="png", bbox_inches="tight")
                 pictures[f"figures/{name}.png"] = file.getvalue()
+        title, mark = f"sweep {self._sweep.name}", {SEARCH: self._sweep.name}
         try:
-            found = store.find_runs({SEARCH: self._sweep.name}, 1)
-            run = (
-                found[0]
-                if found
-                else store.start_run(
-                    f"sweep {self._sweep.name}", "sweep", {SEARCH: self._sweep.name}, time.time()
+            best = self.best()
+            with store.speaking_to_mlflow():
+                found = store.find_runs(mark, 1)
+                run = found[0] if found else store.start_run(title, "sweep", mark, time.time())
+                run_id = run.info.run_id
+                store.log(
+                    run_id,
+                    metrics={self._sweep.goal: best.value, "best_trial": best.number},
+                    step=len(self.study.trials),
+                    tags={"best": json.dumps(best.user_attrs[PARAMS])},
                 )
-            )
-            run_id = run.info.run_id
-            best = self.study.best_trial
-            store.log(
-                run_id,
-                metrics={self._sweep.goal: best.value, "best_trial": best.number},
-                step=len(self.study.trials),
-                tags={"best": json.dumps(best.user_attrs[PARAMS])},
-            )
-            store.log_artifacts(run_id, pictures)
-            store.client().set_terminated(run_id, "FINISHED")
-        except (store.MlflowException, OSError, ValueError) as error:
-            print(f"WARNING: the pictures are not in MLflow ({printable(error)})", file=sys.stderr)
+                store.log_artifacts(run_id, pictures)
+                store.client().set_terminated(run_id, "FINISHED")
+        except UserError as error:
+            _warn(f"the pictures are not in MLflow ({error})")
+
+
+@functools.cache
+def _warn(what: str) -> None:
+    """Tell it once: trials are looked at every few seconds."""
+    print(f"WARNING: {what}", file=sys.stderr)
 
 
 def _owner() -> str:
@@ -299,15 +298,14 @@ def _entry_to_search(stage: str) -> LockEntry:
     revision = workspace()
     entry, declared = entry_now(stage), revision.pipeline.stages
     before = [name for name, each in declared.items() if set(each.outs) & set(declared[stage].deps)]
-    written = {
-        path: md5
-        for name in before
-        if name in revision.lock
-        for path, md5 in revision.lock[name].outs.items()
-        if path in declared[stage].deps
-    }
+    made = [revision.lock[name].outs for name in before if name in revision.lock]
+    differing = any(
+        entry.deps.get(path) != outs[path]
+        for outs in made
+        for path in outs.keys() & declared[stage].deps
+    )
     stale = {each.stage for each in stale_stages(revision) if each.needs_run}
-    if stale & set(before) or any(entry.deps.get(path) != written[path] for path in written):
+    if stale & set(before) or differing:
         raise UserError(
             f"what {stage} reads is missing or out of date; `dvc repro {' '.join(before)}` or "
             "`dvc pull` first"
@@ -336,6 +334,12 @@ def _distribution(tried: Tried) -> BaseDistribution:
     if isinstance(tried.low, int) and isinstance(tried.high, int):
         return IntDistribution(tried.low, tried.high, tried.log, int(tried.step or 1))
     return FloatDistribution(tried.low, tried.high, tried.log, tried.step)
+
+
+def _proposed(tried: Tried, value: Any) -> Any:
+    """A value as its distribution has it; 0.0 in params.yaml may be the choice 0."""
+    choices = tried.choices
+    return value if choices is None else json.dumps(choices[choices.index(value)])
 
 
 def _text(value: Any) -> str:

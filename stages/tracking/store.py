@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from stages.data.errors import UserError
 from stages.tracking import environment, tags
@@ -40,15 +40,15 @@ from mlflow.utils.validation import (  # noqa: E402  # as mlflow
     MAX_DATASET_DIGEST_SIZE,
     MAX_DATASET_NAME_SIZE,
     MAX_ENTITY_KEY_LENGTH,
-    MAX_METRICS_PER_BATCH,
-    MAX_PARAMS_TAGS_PER_BATCH,
 )
 
 Run = mlflow.entities.Run
 ModelVersion = mlflow.entities.model_registry.ModelVersion
 MlflowException = mlflow.exceptions.MlflowException
-VERSION = tuple(int(part) for part in mlflow.__version__.split(".")[:2])
+MAJOR_VERSION = int(mlflow.__version__.partition(".")[0])
 load_text = mlflow.artifacts.load_text
+# Of a store on this machine it gives the path of the very files.
+download = mlflow.artifacts.download_artifacts
 
 LOCK_TIMEOUT = 120  # seconds
 # Whose errors come through MLflow where a client itself reaches the storage of artifacts, as s3://.
@@ -73,7 +73,7 @@ def start_run(name: str, source: str, seen: Mapping[str, str], started: float) -
         tags.SOURCE_COMMIT: seen.get(tags.COMMIT, ""),
         tags.PROCESS: tags.this_process(),
     }
-    named = {_key(key): value for key, value in (named | dict(seen)).items()}
+    named = {key(tag): value for tag, value in (named | dict(seen)).items()}
     return client().create_run(experiment_id(), milliseconds(started), named, name)
 
 
@@ -109,7 +109,7 @@ def find_runs(
         with_deleted: behind them those that a person deleted; what sync deletes are none of these.
     """
     view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
-    wanted = " AND ".join(f"tags.`{key}` = {value!r}" for key, value in (having or {}).items())
+    wanted = " AND ".join(f"tags.`{key(tag)}` = {value!r}" for tag, value in (having or {}).items())
     experiment = experiment_id()  # which tells MLflow of the store
     found = mlflow.search_runs(
         [experiment], wanted, view, limit, ["attributes.start_time DESC"], output_format="list"
@@ -153,14 +153,16 @@ def log(
         model_id: the logged model that the metrics measure, to be shown on its page.
     """
     now = milliseconds(time.time())
-    _log_in_parts(
+    client().log_batch(
         run_id,
         [
-            Metric(_key(name), float(value), now, step, model_id=model_id)
+            Metric(key(name), float(value), now, step, model_id=model_id)
             for name, value in (metrics or {}).items()
         ],
-        [Param(_key(name), str(value)) for name, value in (params or {}).items()],
-        [RunTag(_key(name), value) for name, value in (tags or {}).items()],
+        [Param(key(name), str(value)) for name, value in (params or {}).items()],
+    )
+    client().log_batch(
+        run_id, tags=[RunTag(key(name), value) for name, value in (tags or {}).items()]
     )
 
 
@@ -169,31 +171,23 @@ def log_series(run: Run, series: Mapping[str, Mapping[int, float]]) -> None:
     now = milliseconds(time.time())
     missing = []
     for name, values in series.items():
-        key = _key(name)
-        is_new = key not in run.data.metrics
-        history = [] if is_new else client().get_metric_history(run.info.run_id, key)
+        own = key(name)
+        is_new = own not in run.data.metrics
+        history = [] if is_new else client().get_metric_history(run.info.run_id, own)
         known = {each.step for each in history}
-        missing += [Metric(key, v, now, step) for step, v in values.items() if step not in known]
-    _log_in_parts(run.info.run_id, missing, [], [])
+        missing += [Metric(own, v, now, step) for step, v in values.items() if step not in known]
+    client().log_batch(run.info.run_id, missing)
 
 
-def _log_in_parts(
-    run_id: str, metrics: list[Metric], params: list[Param], tags: list[RunTag]
-) -> None:
-    """Log with as many calls as MLflow wants; tags last."""
-    for start in range(0, len(params), MAX_PARAMS_TAGS_PER_BATCH):
-        client().log_batch(run_id, params=params[start : start + MAX_PARAMS_TAGS_PER_BATCH])
-    for start in range(0, len(metrics), MAX_METRICS_PER_BATCH):
-        client().log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_PER_BATCH])
-    for start in range(0, len(tags), MAX_PARAMS_TAGS_PER_BATCH):
-        client().log_batch(run_id, tags=tags[start : start + MAX_PARAMS_TAGS_PER_BATCH])
+def key(name: str) -> str:
+    """What MLflow calls a param, metric or tag: some signs become `_`, what is too long is cut.
 
-
-def _key(name: str) -> str:
-    """A name as MLflow takes it: some signs become `_`, and what is too long is cut."""
-    key = posixpath.normpath(re.sub(r"[^\w\-.:/ ]", "_", name))
-    key = re.sub(r"^[/.]+(?=/)", "_", key)
-    return key if len(key) <= MAX_ENTITY_KEY_LENGTH else f"{key[:200]}_{md5_of(key.encode())}"
+    Whoever looks for one in the data of a run looks for this.
+    """
+    taken = posixpath.normpath(re.sub(r"[^\w\-.:/ ]", "_", name))
+    taken = re.sub(r"^[/.]+(?=/)", "_", taken)
+    too_long = len(taken) > MAX_ENTITY_KEY_LENGTH
+    return f"{taken[:200]}_{md5_of(taken.encode())}" if too_long else taken
 
 
 def log_artifacts(run_id: str, files: Mapping[str, bytes]) -> None:
@@ -245,11 +239,6 @@ def log_files_as_model(run_id: str, name: str, files: Mapping[str, bytes]) -> No
     client().log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
 
 
-def download(uri: str) -> Path:
-    """The folder of a model, by its address; of a store on this machine the very files."""
-    return Path(mlflow.artifacts.download_artifacts(uri))
-
-
 @contextlib.contextmanager
 def speaking_to_mlflow() -> Iterator[None]:
     """For commands: what MLflow fails with becomes one line that says what to do.
@@ -261,7 +250,7 @@ def speaking_to_mlflow() -> Iterator[None]:
         yield
     except Exception as error:
         if not (
-            isinstance(error, (MlflowException, OSError, ImportError, Timeout))
+            isinstance(error, (MlflowException, OSError, ImportError))
             or type(error).__module__.startswith(OF_STORAGE)
         ):
             raise
@@ -300,7 +289,7 @@ def client() -> mlflow.MlflowClient:
     try:
         with exclusive() if environment.store_is_database() else contextlib.nullcontext():
             return mlflow.MlflowClient(uri)
-    except (OSError, ImportError, Timeout):
+    except (OSError, ImportError):
         raise
     except Exception as error:  # MLflow's, SQLAlchemy's, alembic's, a driver's
         if re.search("database schema|revision", str(error)):

@@ -11,14 +11,17 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any
 
+from filelock import FileLock
+
+from stages.data.files import replacing
 from stages.tracking import notes, store, tags
 from stages.tracking.environment import own_folder, project_root
 from stages.tracking.shown import metrics_in, shown_files
 from stages.tracking.store import Run
-from stages.workflow.pipeline import PARAMS_FILE, flattened, md5_of_json, param_name, values_in
+from stages.workflow.pipeline import PARAMS_FILE, md5_of_json
 from stages.workflow.revisions import Revision
+from stages.workflow.staleness import all_params
 
 NO_METRICS = (
     "It has no metrics: they were measured of other files than those that its stages wrote; "
@@ -62,7 +65,10 @@ def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | N
         named = seen | note | {tags.CLONE: this_clone()}
         run = store.start_run(seen[tags.REVISION], "dvc repro", named, time.time())
         run_id = run.info.run_id
-        store.log(run_id, params=_settings(revision), metrics=metrics, tags=mark)
+        params = all_params(revision, {}, revision.pipeline.params)
+        for entry in revision.lock.values():  # of other files, as stages read them
+            params = entry.params | params
+        store.log(run_id, params=params, metrics=metrics, tags=mark)
         store.client().update_run(run_id, "FINISHED")
     return store.client().get_run(run_id)
 
@@ -70,9 +76,10 @@ def complete_summary(revision: Revision, runs: Mapping[str, Run], known: Run | N
 def this_clone() -> str:
     """This folder of this machine, by a number of its own: containers may share host and path."""
     number = own_folder() / "clone"
-    if not number.exists():
-        number.parent.mkdir(parents=True, exist_ok=True)
-        number.write_text(uuid.uuid4().hex[:12])
+    with FileLock(f"{number}.lock"):  # experiments of a new clone may begin at once
+        if not number.exists():
+            with replacing(number) as unfinished:
+                unfinished.write_text(uuid.uuid4().hex[:12])
     return f"{socket.gethostname()}:{project_root()} {number.read_text()}"
 
 
@@ -92,18 +99,6 @@ def _fits(revision: Revision) -> bool:
     written = {path: md5 for each in entries for path, md5 in each.outs.items()}
     read = ((path, md5) for each in entries for path, md5 in each.deps.items())
     return all(written.get(path, md5) == md5 for path, md5 in read)
-
-
-def _settings(revision: Revision) -> dict[str, Any]:
-    """Params of all files: as they are, and of others as stages read them."""
-    found: dict[str, Any] = {}
-    for path in (PARAMS_FILE, *revision.pipeline.params):
-        if revision.read(path) is not None:
-            values = flattened(values_in(revision.read, path))
-            found |= {param_name(path, key): value for key, value in values.items()}
-    for entry in revision.lock.values():
-        found = entry.params | found
-    return found
 
 
 def _headline_metrics(revision: Revision) -> dict[str, float]:

@@ -21,7 +21,6 @@ from stages.tracking.car_or_truck import after_entry
 from stages.tracking.outputs import content_of, revisions_with_results
 from stages.tracking.store import Run
 from stages.tracking.summary import complete_summary, key_of, this_clone
-from stages.workflow.pipeline import LockEntry
 from stages.workflow.revisions import Revision
 
 RETRIES = 4  # after collisions with another sync
@@ -131,7 +130,11 @@ def _complete_runs(
             complete[entry.key] = run
             report.deleted.add(run.info.run_id)
             continue
-        if _can_be_completed(run, entry, revision):
+        # What is no out was written by an earlier version: several of them as one.
+        if any(
+            path not in entry.outs or content_of(revision, path, entry.outs[path])
+            for path in mirror.missing_outs(run)
+        ):
             mirror.complete_run(run, entry, revision)
             run = store.client().get_run(run.info.run_id)
         if run is not complete.get(entry.key):
@@ -142,12 +145,6 @@ def _complete_runs(
     for entry in revision.lock.values() if is_ours else ():
         with _told_of(revision, report):
             after_entry(entry, revision, complete, again=has_news)
-
-
-def _can_be_completed(run: Run, entry: LockEntry, revision: Revision) -> bool:
-    """Whether a file that a run lacks has turned up."""
-    missing = mirror.missing_outs(run)
-    return any(content_of(revision, path, entry.outs[path]) for path in missing)
 
 
 def _renew_summaries(

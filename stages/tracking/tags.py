@@ -77,7 +77,6 @@ def this_process() -> str:
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     lock = _lock_of(name)
     try:
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except OSError:
         return ""

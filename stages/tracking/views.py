@@ -83,7 +83,7 @@ def save(
         runs = f"tags.`{tags.SUMMARY}` IS NOT NULL"
         view(EXPERIMENTS, "Experiments", runs, BY_NAME, columns)
     for key, value in wanted.items():
-        is_known = (3, 15) <= store.VERSION < (4, 0) or not key.startswith(TAG)
+        is_known = store.MAJOR_VERSION == 3 or not key.startswith(TAG)
         if is_known and experiment.tags.get(key) != value:
             store.client().set_experiment_tag(experiment.experiment_id, key, value)
 

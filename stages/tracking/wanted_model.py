@@ -88,7 +88,7 @@ def _from_mlflow(name: str) -> tuple[Classifier, dict[str, str]]:
         address = f"{IN_MLFLOW}{version.name}/{version.version}" if version else name
         store.client()  # tells MLflow of the store
         with environment.patience():
-            folder = store.download(address)
+            folder = Path(store.download(address))
     files = sorted(folder.glob("data/*.npz"))
     if len(files) != 1:
         raise UserError(f"{name}: holds no model of this project; allowed: {ALLOWED}")

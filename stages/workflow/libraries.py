@@ -15,9 +15,9 @@ def check_libraries(stage: str) -> None:
     """Check that the libraries which a stage computes with are those that DVC records.
 
     Raises:
-        UserError: another version is installed.
+        UserError: another version is installed, or dvc.yaml has no such stage.
     """
-    for name, version in workspace().pipeline.stages[stage].params.items():
+    for name, version in workspace().pipeline.stage(stage).params.items():
         file, _, library = name.partition(":")
         if file == LIBRARIES_FILE:
             installed = importlib.metadata.version(library)

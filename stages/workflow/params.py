@@ -50,6 +50,7 @@ Side = Annotated[int, Field(ge=32, le=224)]
 InputSize = Annotated[int, Field(ge=32, le=224, multiple_of=32)]
 ModelName = Literal["baseline", "cnn", "mobilenet"]
 Floored = Literal["accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc"]
+Goal = Literal["validation.accuracy", "validation.balanced_accuracy", "validation.roc_auc"]
 Ceiled = Literal["log_loss", "brier", "ece", "adaptive_ece"]
 
 
@@ -200,7 +201,7 @@ class RegistryParams(Section):
         margin: test accuracy that an equal model may lack to the best champion so far.
     """
 
-    select_by: Literal["validation.accuracy", "validation.balanced_accuracy", "validation.roc_auc"]
+    select_by: Goal
     margin: Share
 
 

@@ -5,7 +5,6 @@ which any project of DVC is understood. A project may have such files in several
 given from the project's folder, and stages go by the names that DVC gives them.
 """
 
-import contextlib
 import functools
 import hashlib
 import io
@@ -119,8 +118,22 @@ class Pipeline:
 
     @functools.cached_property
     def _kinds(self) -> dict[str, str]:
-        declared = [each for stage in self.stages.values() for each in _kinds_of(stage)]
-        return dict(declared) | self.listed
+        declared = {
+            path: "kept" if kind == "outs" and path not in stage.cached else kind
+            for stage in self.stages.values()
+            for path, kind in stage.outs.items()
+        }
+        return declared | self.listed
+
+    def stage(self, name: str) -> Declaration:
+        """What is declared of a stage.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        if name not in self.stages:
+            raise UserError(f"{PIPELINE_FILE}: has no stage {name}; restore it from Git")
+        return self.stages[name]
 
     def declared_at(self, path: str) -> tuple[str, str]:
         """Where something is declared, itself or a folder that it is in, and its kind there.
@@ -139,12 +152,6 @@ class Pipeline:
     def lists_below(self, folder: str) -> bool:
         """Whether something in a folder has a kind of its own."""
         return any(path.startswith(f"{folder}/") for path in self.listed)
-
-
-def _kinds_of(stage: Declaration) -> Iterator[tuple[str, str]]:
-    for path, kind in stage.outs.items():
-        is_kept = kind == "outs" and path not in stage.cached
-        yield path, "kept" if is_kept else kind
 
 
 def md5_of(content: bytes) -> str:
@@ -362,12 +369,17 @@ def read_pipeline(read: Read, folders: Iterable[str] = ("",)) -> Pipeline:
     Raises:
         UserError: a file cannot be read, is not as DVC takes it, or lacks a param.
     """
+    from dvc.exceptions import DvcException
+
     whole = Pipeline({}, {}, [])
     values_of = functools.cache(functools.partial(values_in, read))
     for folder in folders:
         path = posixpath.join(folder, PIPELINE_FILE)
         try:
             part = _Parser(read, folder, values_of).pipeline()
+        except DvcException as error:
+            what = " ".join(str(error).split())
+            raise UserError(f"{path}: {what}; mend it, or `dvc status` tells more") from None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             what = " ".join(str(error).split())
             raise UserError(
@@ -379,17 +391,16 @@ def read_pipeline(read: Read, folders: Iterable[str] = ("",)) -> Pipeline:
     return whole
 
 
-class _Files:
+def _files(read: Read) -> SimpleNamespace:
     """The files of a project, as DVC's parser asks for them."""
-
-    join = staticmethod(posixpath.join)
-    normpath = staticmethod(posixpath.normpath)
-
-    def __init__(self, read: Read) -> None:
-        self.exists = lambda path: read(path) is not None
-        self.isdir = lambda _path: False
-        self.suffix = lambda path: PurePosixPath(path).suffix
-        self.open = lambda path, **_: io.StringIO(_merged(read, path).decode())
+    return SimpleNamespace(
+        join=posixpath.join,
+        normpath=posixpath.normpath,
+        exists=lambda path: read(path) is not None,
+        isdir=lambda _path: False,
+        suffix=lambda path: PurePosixPath(path).suffix,
+        open=lambda path, **_: io.StringIO(_merged(read, path).decode()),
+    )
 
 
 class _Parser:
@@ -406,33 +417,21 @@ class _Parser:
         if read(params := posixpath.join(folder, PARAMS_FILE)) is not None:
             values_of(params)  # DVC reads it for templates; this says better what is wrong with it
         # Of DVC's project, its parser asks for the files and a section of its settings.
-        project = SimpleNamespace(fs=_Files(functools.cache(read)), config={})
-        with self._mistakes_told():
-            self._resolver = DataResolver(project, folder, content)
-
-    @contextlib.contextmanager
-    def _mistakes_told(self) -> Iterator[None]:
-        from dvc.exceptions import DvcException
-
-        try:
-            yield
-        except DvcException as error:
-            what = " ".join(str(error).split())
-            raise UserError(f"{self._path}: {what}; mend it, or `dvc status` tells more") from None
+        project = SimpleNamespace(fs=_files(functools.cache(read)), config={})
+        self._resolver = DataResolver(project, folder, content)
 
     def pipeline(self) -> Pipeline:
-        with self._mistakes_told():
-            stages = {
-                stage_name(self._folder, each): self._declaration(each)
-                for each in self._resolver.get_keys()
-            }
-            params = [path_from(self._folder, each) for each in self._resolver.resolve_params()]
-            listed = dict.fromkeys(self._resolver.resolve_metrics(), "metrics")
-            for plot in self._resolver.resolve_plots():
-                listed |= dict.fromkeys(_files_of_plot(plot), "plots")
-            for artifact in self._resolver.resolve_artifacts().values():
-                if artifact and artifact.get("type") == "model":
-                    listed[artifact["path"]] = "model"
+        stages = {
+            stage_name(self._folder, each): self._declaration(each)
+            for each in self._resolver.get_keys()
+        }
+        params = [path_from(self._folder, each) for each in self._resolver.resolve_params()]
+        listed = dict.fromkeys(self._resolver.resolve_metrics(), "metrics")
+        for plot in self._resolver.resolve_plots():
+            listed |= dict.fromkeys(_files_of_plot(plot), "plots")
+        for artifact in self._resolver.resolve_artifacts().values():
+            if artifact and artifact.get("type") == "model":
+                listed[artifact["path"]] = "model"
         listed = {path_from(self._folder, path): kind for path, kind in listed.items()}
         return Pipeline(stages, listed, params)
 

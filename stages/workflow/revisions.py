@@ -270,7 +270,12 @@ def named_revisions() -> list[Revision]:
 def history() -> list[Revision]:
     """Commits of all branches, tags and experiments that changed dvc.lock, the latest first."""
     commits = git_says("rev-list", "--all", "--", f":(glob)**/{LOCK_FILE}").split()
-    return [Revision(commit[:SHORT], "commit", commit) for commit in commits]
+    return [at_commit(commit) for commit in commits]
+
+
+def at_commit(commit: str) -> Revision:
+    """A commit by its id alone."""
+    return Revision(commit[:SHORT], "commit", commit)
 
 
 def find_revision(name: str) -> Revision:
@@ -357,16 +362,12 @@ def _repository_around(folder: Path) -> git.Repo:
     return found
 
 
-def path_in_repository(path: str) -> str:
-    """A path as Git names it, where the project is a folder of a larger repository."""
-    root = Path(repository().working_dir).resolve()
-    return posixpath.normpath((Path.cwd().resolve().relative_to(root) / path).as_posix())
-
-
 def _git_object(commit: str, path: str) -> git.Blob | git.Tree | None:
     """A file or folder in a commit; None if the commit has none of that name."""
+    # The project may be a folder of a larger repository.
+    folder = Path.cwd().resolve().relative_to(Path(repository().working_dir).resolve())
     try:
-        found = repository().commit(commit).tree / path_in_repository(path)
+        found = repository().commit(commit).tree / posixpath.normpath((folder / path).as_posix())
         repository().odb.info(found.binsha)  # it may be damaged, or left out of a partial clone
     except KeyError:
         return None

@@ -7,7 +7,7 @@ import subprocess
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from stages.data.errors import UserError
 from stages.workflow import trials
@@ -18,32 +18,10 @@ HOST_AND_PORT = re.compile(r"([^:/]+):(\d{1,5})")
 LOST_WORKERS = 5  # of one trial, before it counts as failed
 
 
-class Runner(Protocol):
-    """Runs trials.
-
-    Attributes:
-        width: how many at once.
-    """
-
-    width: int
-
-    def start(self, trial: Trial) -> None:
-        """Begin a trial; one that was run already is soon done."""
-
-    def ended(self, name: str) -> str | None:
-        """Why a trial failed; empty if it did not; None while it runs."""
-
-    def stop(self, name: str) -> None:
-        """End a trial that promises nothing."""
-
-    def close(self) -> None:
-        """End what still runs."""
-
-
 class Here:
     """Runs trials in copies of the project on this machine."""
 
-    width = 1
+    width = 1  # how many at once
 
     def __init__(self) -> None:
         """Begin none."""
@@ -137,6 +115,9 @@ class OnRay:
     def _is_done(self, name: str, *, wait: float = 0) -> bool:
         """Whether a trial has ended, after so many seconds at most."""
         return bool(self._ray.wait([self._references[name]], timeout=wait)[0])
+
+
+Runner = Here | OnRay
 
 
 def _origin(stage: str) -> Origin:

@@ -7,7 +7,7 @@ cache are needed, and a revision can be checked without checking it out.
 """
 
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -109,8 +109,10 @@ def changes_of(
     return changes
 
 
-def all_params(revision: "Revision", entries: Mapping[str, LockEntry]) -> dict[str, Any]:
-    """All params of a revision, for `changes_of`: params.yaml, and each file that an entry names.
+def all_params(
+    revision: "Revision", entries: Mapping[str, LockEntry], files: Iterable[str] = ()
+) -> dict[str, Any]:
+    """All params of a revision: of params.yaml, each file that an entry names, and other files.
 
     Raises:
         UserError: a file cannot be read.
@@ -118,7 +120,7 @@ def all_params(revision: "Revision", entries: Mapping[str, LockEntry]) -> dict[s
     named = (key.split(":")[0] for each in entries.values() for key in each.params if ":" in key)
     return {
         param_name(file, key): value
-        for file in dict.fromkeys([PARAMS_FILE, *named])
+        for file in dict.fromkeys([PARAMS_FILE, *named, *files])
         if revision.read(file) is not None
         for key, value in flattened(values_in(revision.read, file)).items()
     }
@@ -141,10 +143,9 @@ def stale_stages(revision: "Revision") -> list[StaleStage]:
     }
     data = {path for each in declared.values() for path in each.cached}
     md5_now = functools.cache(lambda path: revision.md5(path) or revision.added_md5(path))
-    changes = {name: [Change(Kind.DECLARED, "", f"it is not in {LOCK_FILE}")] for name in declared}
-    for name in declared:
-        if declared[name].frozen:  # DVC runs it for nothing
-            changes[name] = []
+    not_there = Change(Kind.DECLARED, "", f"it is not in {LOCK_FILE}")
+    # DVC runs a frozen one for nothing.
+    changes = {name: [] if each.frozen else [not_there] for name, each in declared.items()}
     for name in [each for each in declared if changes[each] and each in entries]:
         found = changes_of(entries[name], written, declared[name].params, md5_now, data)
         listed = _changes_of_list(declared[name], entries[name])

@@ -4,8 +4,9 @@ import copy
 import re
 from collections.abc import Mapping
 from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 from ruamel.yaml import YAML
@@ -14,8 +15,8 @@ from stages.data.errors import UserError
 from stages.data.files import replacing
 from stages.models.names import MODELS
 from stages.workflow.legal_values import validated
-from stages.workflow.params import ModelName, Params, Section, Seed
-from stages.workflow.pipeline import read_file, values_in
+from stages.workflow.params import Goal, ModelName, Params, Section, Seed
+from stages.workflow.pipeline import flattened, read_file, values_in
 from stages.workflow.revisions import workspace
 
 
@@ -70,7 +71,7 @@ class Sweep(Section):
 
     name: Annotated[str, Field(pattern="^[a-z][a-z0-9-]{1,40}$")]
     model: ModelName
-    goal: Literal["validation.accuracy", "validation.balanced_accuracy", "validation.roc_auc"]
+    goal: Goal
     trials: Annotated[int, Field(ge=1, le=10_000)]
     prune: bool
     seed: Seed
@@ -94,7 +95,7 @@ def read_sweep(path: str) -> Sweep:
         UserError: a line for each mistake: file, key, value given, what is legal.
     """
     sweep = validated(path, Sweep, values_in(read_file, path))
-    listed = workspace().pipeline.stages[sweep.stage].params
+    listed = workspace().pipeline.stage(sweep.stage).params
     for key, tried in sweep.params.items():
         # So a search can touch neither other models nor the splits.
         if key not in listed or key.endswith(".seed"):
@@ -111,18 +112,19 @@ def read_sweep(path: str) -> Sweep:
 def _with(params: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """Params of which one has another value."""
     changed = copy.deepcopy(dict(params))
-    *parents, last = key.split(".")
-    value_at(changed, ".".join(parents))[last] = value
+    section, last = _place_of(key, changed)
+    section[last] = value
     return changed
 
 
-def value_at(params: Mapping[str, Any], key: str) -> Any:
-    """The value of a param, by its dotted name."""
-    return reduce(lambda section, each: section[each], key.split("."), params)
+def _place_of(key: str, params: Any) -> tuple[Any, str]:
+    """The section of params that has a param, and its key there, by its dotted name."""
+    *parents, last = key.split(".")
+    return reduce(getitem, parents, params), last
 
 
 def value_of(text: str) -> Any:
-    """What a text stands for in params.yaml."""
+    """What a text, or all of params.yaml, stands for."""
     return YAML(typ="safe").load(text)
 
 
@@ -139,14 +141,13 @@ def write_params(path: Path, texts: Mapping[str, str]) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     read = YAML().load("".join(lines))
     for key, text in texts.items():
-        *parents, last = key.split(".")
-        line, column = value_at(read, ".".join(parents)).lc.value(last)
+        section, last = _place_of(key, read)
+        line, column = section.lc.value(last)
         comment = re.search(r"\s*(#.*)?$", lines[line])
         lines[line] = f"{lines[line][:column]}{text}{comment[0] if comment else ''}"
     changed = "".join(lines)
     wanted = {key: value_of(text) for key, text in texts.items()}
-    found = YAML(typ="safe").load(changed)
-    if any(value_at(found, key) != value for key, value in wanted.items()):
+    if not wanted.items() <= flattened(value_of(changed)).items():
         told = ", ".join(f"{key}: {text}" for key, text in texts.items())
         raise UserError(f"{path}: write these yourself, each on the line of its key: {told}")
     with replacing(path) as unfinished:

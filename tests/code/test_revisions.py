@@ -10,7 +10,12 @@ import pytest
 from stages.data.errors import UserError
 from stages.results.choose import choose_revisions
 from stages.results.provenance import _checkout
-from stages.tracking.outputs import content_of, revision_with_results, revisions_with_results
+from stages.tracking.outputs import (
+    content_of,
+    holders_of,
+    revision_with_results,
+    revisions_with_results,
+)
 from stages.tracking.tags import COMMIT, DIRTY, of_revision
 from stages.workflow.revisions import (
     Revision,
@@ -118,6 +123,16 @@ def test_a_branch_with_a_broken_lock_file_is_named_and_the_others_are_read(
     said = capsys.readouterr().err
     assert said.startswith("WARNING: branch half-merged is left out: dvc.lock: line ")
     assert "take one side whole" in said
+
+
+def test_a_commit_with_a_broken_lock_file_is_named_once_for_all_that_is_looked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commit("good")
+    commit("x'\n<<<<<<< ours'\n=======\n'>>>>>>> theirs")
+    for key in ("one computation", "another"):
+        assert holders_of(key, []) == []
+    assert capsys.readouterr().err.count("WARNING: commit") == 1
 
 
 def test_commits_are_found_by_every_name_that_git_and_dvc_know() -> None:

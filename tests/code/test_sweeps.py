@@ -10,6 +10,7 @@ import pytest
 
 from stages.data.errors import UserError
 from stages.workflow import trials
+from stages.workflow.libraries import check_libraries
 from stages.workflow.sweeps import read_sweep, write_params
 from stages.workflow.trials import stop_trial, wait_for_workspace
 from tests.raw_files import ROOT
@@ -63,6 +64,17 @@ def test_a_mistake_is_one_line(given: str, instead: str, told: str, tmp_path: Pa
     assert str(error.value).startswith(f"{file}: ")
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_stage_that_dvc_yaml_lacks_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text("stages: {prepare: {cmd: prepare}}\n", encoding="utf-8")
+    Path("sweep.yaml").write_text(GIVEN, encoding="utf-8")
+    for ask in (lambda: read_sweep("sweep.yaml"), lambda: check_libraries("train_cnn")):
+        with pytest.raises(UserError, match=r"^dvc\.yaml: has no stage train_cnn; restore it"):
+            ask()
 
 
 def test_a_trial_that_does_not_heed_an_interrupt_is_killed(

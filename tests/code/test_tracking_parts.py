@@ -5,12 +5,15 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from stages.data.errors import UserError
-from stages.tracking import environment, registry, store, tags
+from stages.tracking import environment, registry, store, summary, tags
 from stages.tracking.outputs import content_of
 from stages.tracking.run import entry_now
 from stages.tracking.shown import artifacts_in, metrics_in, series_in
@@ -222,6 +225,21 @@ def test_a_writer_that_ends_leaves_nothing_behind(tmp_path: Path) -> None:
     )
     assert finished.stdout.strip()
     assert list((tmp_path / ".dvc/tmp/mirror/running").iterdir()) == []
+
+
+def test_all_that_begins_at_once_in_a_new_clone_numbers_it_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn() -> uuid.UUID:
+        time.sleep(0.1)  # in which the others begin
+        return as_it_is()
+
+    as_it_is = uuid.uuid4
+    monkeypatch.setattr(uuid, "uuid4", drawn)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    with ThreadPoolExecutor(8) as pool:
+        (one,) = {each.result() for each in [pool.submit(summary.this_clone) for _ in range(8)]}
+    assert one.rpartition(" ")[2]
 
 
 def test_settings_of_the_environment_that_would_mislead_mlflow_are_put_right() -> None:
