@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.data.perturbations import JPEG_QUALITY, NOISE_STD, perturbed as one_by_one
+from stages.data.perturbations import JPEG_QUALITY, NOISE_STD
+from stages.data.perturbations import perturbed as one_by_one
 
 PHOTOS = np.random.default_rng(1).integers(40, 200, (8, 32, 32, 3), dtype=np.uint8)
 GRAY = np.full((8, 32, 32, 3), 100, np.uint8)
