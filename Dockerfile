@@ -7,14 +7,15 @@ FROM python:3.12.11-slim-bookworm
 COPY requirements.lock /opt/requirements.lock
 RUN python -m venv /opt/venv \
   && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes --requirement /opt/requirements.lock \
-  && useradd --system --create-home --uid 10001 server
+  && useradd --system --uid 10001 server
 
 WORKDIR /app
 COPY stages stages
 ARG MODEL=mobilenet
 COPY data/models/${MODEL}.npz model.npz
 
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# MLflow does not start without a home folder; a user of `docker run --user` may have none.
+ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001
 EXPOSE 5001
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \

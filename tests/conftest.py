@@ -1,6 +1,7 @@
 """Tests depend on no settings of whoever runs them; run in a hook, they keep off its repository."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from stages.workflow import settings
 from tests.raw_files import ROOT
 
 settings.put_aside()
+# What a script starts in the background ignores it, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in [each for each in os.environ if each.startswith("GIT_")]:
     del os.environ[name]
 os.environ["GIT_CONFIG_GLOBAL"] = str(Path(__file__).with_name("gitconfig"))

@@ -12,7 +12,7 @@ import sys
 from stages.commands.addresses import add_address, address_of, free_port, is_loopback
 from stages.commands.asked_model import add_model, asked_model
 
-WAITING = 64  # requests at once; more are told to come again
+WAITING = 64  # connections at once; one more is told that the service is not available
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,4 +45,5 @@ def run(options: argparse.Namespace) -> None:
 
     app = server_of(model)
     print(f"answers at {address}/invocations; end with Ctrl-C", flush=True)
-    uvicorn.run(app, host=options.host, port=port, log_level="warning", limit_concurrency=WAITING)
+    most = WAITING + 1  # uvicorn counts the one that it refuses
+    uvicorn.run(app, host=options.host, port=port, log_level="warning", limit_concurrency=most)

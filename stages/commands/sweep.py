@@ -7,6 +7,7 @@ is taken up by the same command. With --ray the trials run on the machines of a 
 
 import argparse
 import os
+import signal
 from contextlib import closing
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def run(options: argparse.Namespace) -> None:
     from stages.workflow.sweeps import read_sweep, write_params
     from stages.workflow.trials import wait_for_workspace
 
+    # What a script starts in the background ignores it, and so would trials that are to be ended.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if options.ray is not None and options.ray < 1:
         raise UserError(f"--ray {options.ray}: at least 1 trial at once is needed")
     wait_for_workspace(Path.cwd())

@@ -1,15 +1,18 @@
 """The models of this project as MLflow loads them, and what they take.
 
-They take photos as the bytes of their files, in a column `image`: REST (where MLflow decodes
-base64), Python and Spark have these alike. MLflow keeps the library with each logged model and
+They take photos as the bytes of their files, in a column `image`: REST (where they are base64),
+Python and Spark have these alike. MLflow keeps the library with each logged model and
 calls `_load_pyfunc` of this module by its name, so nothing of tracking is imported here, and MLflow
 only where it is there already.
 """
 
 import base64
 import binascii
+import math
+import threading
+import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,7 @@ from PIL import Image
 
 from stages.data.errors import UserError
 from stages.data.files import read_arrays
-from stages.data.photos import read_photo
+from stages.data.photos import MOST_PIXELS, read_photo
 from stages.data.splits import split_path
 from stages.models.loading import load_model
 from stages.models.photo_predictions import columns, predictions_of
@@ -31,16 +34,37 @@ if TYPE_CHECKING:
 
 COLUMN, ERROR = "image", "error"
 ERRORS_AS_ROWS = "errors_as_rows"  # a parameter that may come with photos
-BATCH, THREADS = 100, 2  # photos that are in memory at once, and read at once
+BATCH = 100  # photos that are in memory at once
+# One photo is read after the other, whoever asks: one of 50 megapixels takes up to 0.8 GiB, and
+# small ones are read no faster by two threads.
+_one_at_a_time = threading.Lock()
 ALLOWED = f"allowed: a column `{COLUMN}` with the content of a file, as JPEG or PNG, in each row"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may have; by default what `predict` reads.
+
+    Attributes:
+        pixels: of each photo.
+        formats: of photos, as Pillow names them; None for all that it reads.
+        seconds: after which no more photos are read.
+    """
+
+    pixels: int = MOST_PIXELS
+    formats: list[str] | None = None
+    seconds: float = math.inf
+
+
+NO_LIMITS = Limits()
 
 
 class ServedModel:
     """A classifier in the form that MLflow calls."""
 
-    def __init__(self, classifier: Classifier, most_images: int | None = None) -> None:
-        """Wrap a classifier, which is asked for so many photos at once at most."""
-        self._classifier, self._most_images = classifier, most_images
+    def __init__(self, classifier: Classifier, limits: Limits = NO_LIMITS) -> None:
+        """Wrap a classifier, and what it may be asked."""
+        self._classifier, self._limits = classifier, limits
 
     @property
     def classes(self) -> list[str]:
@@ -61,19 +85,17 @@ class ServedModel:
         """
         from mlflow.exceptions import MlflowException
 
+        deadline = time.monotonic() + self._limits.seconds
         as_rows = bool(params and params.get(ERRORS_AS_ROWS))
         types = columns(self.classes)
         # Not NaN, which JSON does not know; and text, of which Spark would make "None".
         blank = dict.fromkeys(types, None) | {"prediction": "", "sure": False}
         rows: list[dict[str, Any]] = []
         try:
-            contents = _contents(model_input)
-            if self._most_images and len(contents) > self._most_images:
-                allowed = f"up to {self._most_images:,}; ask for the others in another request"
-                raise UserError(f"there are {len(contents):,} photos; allowed: {allowed}")
+            contents = contents_of(model_input)
             for start in range(0, len(contents), BATCH):
-                batch, side = contents[start : start + BATCH], self._classifier.photo_size
-                read = _read(batch, start, side, keep_errors=as_rows)
+                batch = contents[start : start + BATCH]
+                read = self._read(batch, start, deadline, keep_errors=as_rows)
                 photos = [each for each in read if not isinstance(each, UserError)]
                 said = iter(predictions_of(self._classifier, np.stack(photos)) if photos else [])
                 rows.extend(
@@ -87,13 +109,40 @@ class ServedModel:
         table = pd.DataFrame(rows, dtype=object)
         return table if as_rows else table.drop(columns=ERROR).astype(types)
 
+    def _read(
+        self, contents: list[Any], start: int, deadline: float, *, keep_errors: bool
+    ) -> list[np.ndarray | UserError]:
+        """Photos as a model takes them, uint8 [side, side, 3] each, and why others are none.
 
-def _contents(given: Any) -> list[Any]:
-    """The column of photos.
+        Raises:
+            UserError: one is none, and errors are not kept: its number, from 0, and why; or there
+                is no more time.
+        """
+        limits, read = self._limits, list[np.ndarray | UserError]()
+        for number, content in enumerate(contents, start):
+            with _one_at_a_time:
+                if time.monotonic() > deadline:  # who asked has been told so already
+                    what = f"the photos took more than {limits.seconds:g} seconds"
+                    raise UserError(f"{what}; ask for fewer in a request")
+                try:
+                    file, side = _bytes_of(content), self._classifier.photo_size
+                    read.append(read_photo(file, side, limits.pixels, limits.formats))
+                except UserError as error:
+                    if not keep_errors:
+                        raise UserError(f"{COLUMN} {number} {error}") from error
+                    read.append(error)
+        return read
+
+
+def contents_of(given: Any) -> list[Any]:
+    """The column of photos, of a table, a mapping, or a list of rows or of photos.
 
     Raises:
         UserError: there is none, or it is empty.
     """
+    if isinstance(given, list) and given and all(isinstance(row, Mapping) for row in given):
+        has = any(COLUMN in row for row in given)
+        given = {COLUMN: [row.get(COLUMN) for row in given]} if has else given[0]
     if isinstance(given, pd.DataFrame | Mapping):
         if COLUMN not in given:
             have = ", ".join(map(str, given)) or "none"
@@ -108,36 +157,18 @@ def _contents(given: Any) -> list[Any]:
     return list(given)
 
 
-def _read(
-    contents: list[Any], start: int, side: int, *, keep_errors: bool
-) -> list[np.ndarray | UserError]:
-    """Photos as a model takes them, uint8 [side, side, 3] each, and why others are none.
-
-    Raises:
-        UserError: one is none, and errors are not kept: its number, from 0, and why.
-    """
-
-    def read(numbered: tuple[int, Any]) -> np.ndarray | UserError:
-        number, content = numbered
-        try:
-            return read_photo(_bytes_of(content), side)
-        except UserError as error:
-            if keep_errors:
-                return error
-            raise UserError(f"{COLUMN} {number} {error}") from error
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(read, enumerate(contents, start)))
-
-
 def _bytes_of(content: Any) -> bytes:
-    """The content of a photo's file, which may come as base64: of `inputs` MLflow decodes none.
+    """The content of a photo's file, which may come as base64: MLflow does not always decode it.
 
     Raises:
         UserError: it is something else.
     """
     if isinstance(content, str):
-        content = content.encode()
+        try:
+            return base64.b64decode("".join(content.split()), validate=True)
+        except ValueError:
+            what = "is text; allowed: base64 of a photo's file, with + and /, without `data:…,`"
+            raise UserError(what) from None
     if not isinstance(content, bytes | bytearray | memoryview):
         raise UserError(f"is a {type(content).__name__}; allowed: the bytes of a photo's file")
     try:

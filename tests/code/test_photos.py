@@ -242,3 +242,56 @@ def test_each_file_that_is_altered_is_read_or_refused_and_nothing_else() -> None
                 assert read_photo(bytes(altered), 32).shape == (32, 32, 3)
             except UserError:
                 continue  # any other error fails the test
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF"])
+def test_a_transparent_photo_looks_the_same_in_strips_as_whole(
+    format_name: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    alpha = RNG.integers(0, 256, (300, 400, 1), dtype=np.uint8)
+    see_through = Image.fromarray(np.dstack([RAMP, alpha]))
+    file = content(see_through, format_name, exif=exif)
+    whole = read_photo(file, 32)
+    monkeypatch.setattr(photos, "STRIP", 1_300)
+    np.testing.assert_array_equal(read_photo(file, 32), whole)
+    white = Image.alpha_composite(Image.new("RGBA", (400, 300), "white"), see_through).convert(
+        "RGB"
+    )
+    np.testing.assert_array_equal(read_photo(content(white, format_name, exif=exif), 32), whole)
+
+
+def tiff_of_one_tile(width: int, length: int) -> bytes:
+    """A gray TIFF of 32 x 32 pixels, for which a whole tile is decoded."""
+    rows = zlib.compress(bytes(width * 64))
+    tags = {256: 32, 257: 32, 258: 8, 259: 8, 262: 1, 277: 1, 322: width, 323: length}
+    tags |= {324: 8 + 2 + 12 * 10 + 4, 325: len(rows)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + rows
+
+
+def test_what_a_small_file_can_keep_a_computer_busy_with_is_refused() -> None:
+    progressive = content(RAMP, "JPEG", progressive=True)
+    last = progressive.rindex(b"\xff\xda")
+    scans = progressive[:last] + progressive[last:-2] * 200 + progressive[-2:]
+    assert len(scans) < 1_000_000
+    with pytest.raises(UserError, match=r"^has more than 100 scans; allowed: up to 100$"):
+        read_photo(scans, 32)
+    assert read_photo(progressive, 32).shape == (32, 32, 3)
+    with pytest.raises(UserError, match=r"^has a tile of 32,768 x 48,000 pixels; allowed: up to"):
+        read_photo(tiff_of_one_tile(32_768, 48_000), 32)
+    assert read_photo(tiff_of_one_tile(128, 64), 32).shape == (32, 32, 3)
+
+
+def test_who_allows_less_than_all_that_is_read_gets_less() -> None:
+    file = content(RAMP)
+    assert read_photo(file, 32, 120_000, ["PNG"]).shape == (32, 32, 3)
+    with pytest.raises(UserError, match=r"^has 400 x 300 pixels; allowed: up to 119,999 in all$"):
+        read_photo(file, 32, most_pixels=119_999)
+    with pytest.raises(
+        UserError, match=r"^is no photo of a format that is known; allowed: GIF, BMP$"
+    ):
+        read_photo(file, 32, formats=["GIF", "BMP"])
+    assert {"JPEG", "PNG", "WEBP"} <= set(photos.PHOTO_FORMATS) <= Image.OPEN.keys()

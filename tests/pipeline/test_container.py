@@ -22,6 +22,14 @@ STEPS = [
     (match[1], re.sub(r"\\\n", "", match[2]).strip())
     for match in re.finditer(r"^([A-Z]+) ((?:[^\n]*\\\n)*[^\n]*)$", FILE, re.MULTILINE)
 ]
+# Of `docker run --user 12345`: there is no such user, and so no home folder of theirs.
+NOBODY = """import pwd
+
+def getpwuid(uid):
+    raise KeyError(uid)
+
+pwd.getpwuid = getpwuid
+"""
 MODEL = "data/models/${MODEL}.npz"
 
 
@@ -76,9 +84,12 @@ def test_the_server_starts_from_the_copied_files_alone(tmp_path: Path) -> None:
     assert (entry[0], entry[-2:]) == ("python", ["--port", exposed])
     command = [port if part == exposed else part for part in entry[1:]]
     command[command.index("0.0.0.0")] = HOST  # noqa: S104  # nobody else is to reach a test
-    # No git, no home, no settings: as in the container.
+    # No git, no settings, and a user of whom the system knows nothing: as in the container.
+    (tmp_path / "sitecustomize.py").write_text(NOBODY)
+    of_image = dict(variable.split("=") for step in of("ENV") for variable in step.split())
+    environment = of_image | {"PATH": "/nowhere", "PYTHONPATH": str(tmp_path)}
     with subprocess.Popen(
-        [sys.executable, *command], cwd=app, env={"PATH": "/nowhere"}, stderr=subprocess.PIPE
+        [sys.executable, *command], cwd=app, env=environment, stderr=subprocess.PIPE
     ) as process:
         deadline = time.monotonic() + 60
         while True:

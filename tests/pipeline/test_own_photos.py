@@ -138,6 +138,7 @@ def test_odd_photos_of_three_unbalanced_classes_go_all_the_way(odd_photos: Proje
     assert set(table["index"]) == indices["test"]
     assert {run.data.tags["stage"] for run in project.runs()} == {*STAGES} - {"fetch_mobilenet"}
 
+    project.run("dvc", "commit", "--force", "--quiet")
     project.commit("photos")
     assert "mean of the classes" in project.python("-m", "stages", "results").stdout
     project.python("-m", "stages", "report")

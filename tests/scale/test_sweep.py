@@ -44,8 +44,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def sweep(project: Project, *options: str, **environment: str) -> "subprocess.Popen[str]":
+    in_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # of a script
     return subprocess.Popen(
-        ["python", "-m", "stages", "sweep", *options],
+        [*in_background, "python", "-m", "stages", "sweep", *options],
         cwd=project.folder,
         env=project.environment(**environment),
         stdout=subprocess.PIPE,
