@@ -1,4 +1,4 @@
-"""A search outlives what goes wrong around it; how it learns is tested in tests/scale."""
+"""A search outlives what goes wrong around it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from stages.data.errors import UserError
+from stages.tracking import search as module
 from stages.tracking import store
 from stages.workflow.pipeline import LockEntry
 from stages.workflow.sweeps import Sweep
 from stages.workflow.trials import Trial
-
-pytest.importorskip("optuna", reason="make scale installs it")
-from stages.tracking import search as module  # it imports Optuna
 
 
 class Recorder:
