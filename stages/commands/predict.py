@@ -141,7 +141,7 @@ def _photos_in(name: str) -> Iterator[str]:
 def _ends(path: str) -> bool:
     """Whether it is no pipe, socket or device; what cannot be looked at is told when it is read."""
     known = os.path.isfile(path) or os.path.isdir(path)  # noqa: PTH112, PTH113  # do not raise
-    return known or not os.path.exists(path)  # noqa: PTH110
+    return known or not os.path.exists(path)  # noqa: PTH110  # does not raise
 
 
 def _leads_up(path: Path) -> bool:
